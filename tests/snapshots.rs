@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::rig::program::{Ran, program};
 use crate::rig::*;
+use idev_backup::simulator::{Phone, PhoneConfig};
 use regex::Regex;
 use snapbox::Data;
 use snapbox::data::DataFormat;
@@ -43,6 +44,10 @@ const DIFFERS: &[(&str, &str)] = &[
     (r"\bin \d+:\d\d\b", "in [DURATION]"),
     (r"\b\d+(\.\d+)? s\b", "[DURATION]"),
     (r"\b\d+ seconds? old\b", "[AGE] old"),
+    (
+        r"(?m)^(idev_backup_\w+_(?:seconds|free_bytes)\{.*\}) \d+$",
+        "$1 [NUMBER]",
+    ),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),
     (
         r"\b(ext4|tmpfs|btrfs|xfs|overlayfs|overlay)\b",
@@ -286,6 +291,36 @@ fn reports_of_several_backups_match_snapshot() {
         &["schedule", "status"],
     ];
     assert_snapshot("stores.txt", session(&rig, commands));
+}
+
+#[test]
+fn reports_of_several_phones_match_snapshot() {
+    let rig = Rig::new();
+    rig.daemon.attach(Phone::new(PhoneConfig {
+        udid: OTHER_UDID.parse().unwrap(),
+        name: "Kitchen iPad".into(),
+        ..config()
+    }));
+    // Two phones print in any order while they are backed up, so this is not part of the session.
+    let ran = run(&rig, &["create", "--all", "-q"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    let mirror = rig.dir.path().join("mirror");
+    let mirror = mirror.to_str().unwrap();
+    let commands: &[&[&str]] = &[
+        &["create", "--all", "--if-older-than", "1d"],
+        &["create", "--all", "--if-older-than", "1d", "--json"],
+        &["create", "-d", "Kitchen"],
+        &["verify", "--all"],
+        &["verify", "--all", "--snapshots"],
+        &["verify", "--all", "--quick", "--json"],
+        &["copy", "--all", mirror, "--new-store"],
+        &["copy", "--all", "--snapshots", mirror],
+        &["verify", "latest"],
+        &["list"],
+        &["list", "--check", "--metrics"],
+        &["schedule", "status"],
+    ];
+    assert_snapshot("several-phones.txt", session(&rig, commands));
 }
 
 #[test]

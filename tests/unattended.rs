@@ -1110,7 +1110,7 @@ fn cron_job_is_one_line() {
     let out = scheduled(&["status"], 0).out;
     assert!(
         out.contains("done, or nothing to do")
-            && out.contains("Mira's iPhone (")
+            && out.contains("Mira's iPhone: ")
             && out.contains(" old"),
         "{out}"
     );
@@ -1265,7 +1265,9 @@ fn stopped_job_is_reported_with_cause() {
     let before = fs::read(&state).unwrap();
     let second = with_crontab(&rig, &["schedule", "run", "nightly"]);
     assert_eq!(second.code, 0, "{}", second.all());
-    assert!(second.err.contains("is already running"), "{}", second.err);
+    assert_eq!(second.all().trim(), "");
+    let log = fs::read_to_string(file.with_extension("log")).unwrap();
+    assert!(log.contains("is already running"), "{log}");
     assert_eq!(fs::read(&state).unwrap(), before);
     drop(lock);
     fs::write(&state, "{").unwrap();
@@ -1287,8 +1289,9 @@ fn watch_job_holds_job_lock() {
     let rig = Rig::new();
     let add = ["schedule", "add", "plugged", "--watch", "--with", "cron"];
     assert_eq!(with_crontab(&rig, &add).code, 0);
-    let (mut child, lines) = told(program(&rig).args(["schedule", "run", "plugged"]));
-    wait_for(&lines, "Waiting for phones");
+    let (mut child, _lines) = told(program(&rig).args(["schedule", "run", "plugged"]));
+    let log = || with_crontab(&rig, &["schedule", "log", "plugged"]).out;
+    until(|| log().contains("Waiting for phones"));
     let running = || with_crontab(&rig, &["schedule", "status", "--json"]).last_object();
     assert_eq!(running()["jobs"][0]["running"], true);
     assert_eq!(terminate(&mut child), Some(0));

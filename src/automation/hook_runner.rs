@@ -7,7 +7,7 @@ use super::hooks::{Told, Turn};
 use super::plan::{Described, Plan};
 use crate::backup::Error;
 use crate::base::cancel::CancelToken;
-use crate::base::progress::Monitor;
+use crate::base::progress::{Event, Monitor};
 use crate::base::time;
 use crate::base::units::span;
 use crate::history::last_good::is_overdue;
@@ -18,6 +18,8 @@ pub(super) struct HookRunner<'a> {
     pub(super) udid: Option<&'a str>,
     pub(super) name: String,
     pub(super) last: Option<String>,
+    /// True if no further backup of the phone is expected, so that none is overdue.
+    pub(super) is_retired: bool,
     pub(super) token: &'a CancelToken,
     pub(super) monitor: &'a dyn Monitor,
     pub(super) problems: Mutex<Vec<String>>,
@@ -71,8 +73,12 @@ impl HookRunner<'_> {
 
     /// Runs the hooks if the last good backup is overdue.
     pub(super) fn overdue(&self, now: SystemTime, last: Option<SystemTime>) {
-        if let Some(text) = overdue(now, last, self.plan.overdue_after) {
-            self.monitor.note(format!("{}: {text}", self.name));
+        let found = overdue(now, last, self.plan.overdue_after);
+        if let Some(text) = found.filter(|_| !self.is_retired) {
+            self.monitor.event(Event::Overdue {
+                name: self.name.clone(),
+                text: text.clone(),
+            });
             self.tell(Turn::OnOverdue, text, |_| {});
         }
     }

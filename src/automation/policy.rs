@@ -17,7 +17,7 @@ use crate::base::progress::Monitor;
 use crate::base::time;
 use crate::base::udid::Udid;
 use crate::base::units::span;
-use crate::device::connector::{Connector, Facts, State};
+use crate::device::connector::{Connector, State};
 use crate::device::{self, trust};
 use crate::history::last_good::is_retired;
 use crate::history::list;
@@ -134,8 +134,9 @@ impl Run<'_> {
         let hooks = HookRunner {
             plan: self.plan,
             udid: Some(phone.udid.as_str()),
-            name: name(self.connector, phone, self.plan),
+            name: self.name_of(phone),
             last: last.map(time::rfc3339),
+            is_retired: is_retired(self.store, &phone.udid),
             token: &self.connector.token,
             monitor: self.monitor,
             problems: Mutex::default(),
@@ -171,6 +172,16 @@ impl Run<'_> {
             }
             Err(e) => Err(hooks.failed(e, last)),
         }
+    }
+
+    /// Returns the phone's name for the hooks. Asks the phone only if the name is used; the store
+    /// may know it too.
+    fn name_of(&self, phone: &Attached) -> String {
+        let hooks = &self.plan.hooks;
+        let is_used = hooks.notify || hooks.any() || self.plan.overdue_after.is_some();
+        let asked = is_used.then(|| self.connector.name(phone)).flatten();
+        let name = asked.or_else(|| list::phone_name(self.store, &phone.udid));
+        name.unwrap_or_else(|| format!("Phone {}", phone.udid))
     }
 
     /// Returns the reason that no backup of the phone is made now, if there is one. The phone is
@@ -275,10 +286,12 @@ pub fn tell_failed(
         plan,
         udid: wanted,
         name: match wanted {
+            Some(text) if text.parse::<Udid>().is_err() => text.to_owned(),
             Some(udid) => format!("Phone {udid}"),
             None => "No phone was reached".to_owned(),
         },
         last: None,
+        is_retired: false,
         token,
         monitor,
         problems: Mutex::default(),
@@ -296,21 +309,6 @@ pub fn not_now(plan: &Plan, now: SystemTime, last: Option<SystemTime>) -> Option
         .against_the_time(now, local_minute(now), last)
 }
 
-/// Returns the phone's name for the hooks. Asks the phone only if there is a hook that uses the
-/// name.
-fn name(connector: &Connector, phone: &Attached, plan: &Plan) -> String {
-    let hooks = &plan.hooks;
-    let said = hooks.notify || hooks.any();
-    let asked = said.then(|| {
-        device::Lockdown::open(&connector.daemon, phone, &connector.token)
-            .and_then(|mut l| Facts::ask(&mut l))
-    });
-    match asked {
-        Some(Ok(facts)) => facts.name,
-        _ => format!("Phone {}", phone.udid),
-    }
-}
-
 /// Runs the hooks if the backup of a phone that is not connected is overdue, according to the
 /// store.
 pub fn tell_overdue(
@@ -320,17 +318,14 @@ pub fn tell_overdue(
     token: &CancelToken,
     monitor: &dyn Monitor,
 ) {
-    if is_retired(store, udid) {
-        return;
-    }
     let last = last_good(store, udid);
-    let name = store.current(udid).ok().flatten();
-    let name = name.and_then(|snapshot| list::describe(&snapshot).name);
+    let name = list::phone_name(store, udid);
     let hooks = HookRunner {
         plan,
         udid: Some(udid.as_str()),
         name: name.unwrap_or_else(|| format!("Phone {udid}")),
         last: last.map(time::rfc3339),
+        is_retired: is_retired(store, udid),
         token,
         monitor,
         problems: Mutex::default(),

@@ -11,11 +11,15 @@ pub const SECRETS: [&str; 3] = [
     "IDEV_BACKUP_SIM_PASSWORD",
 ];
 
-/// Returns a command for a program of the system or of the user, without the secrets.
+/// The environment variable that marks a run of this program as a scheduled job.
+pub const JOB: &str = "IDEV_BACKUP_JOB";
+
+/// Returns a command for a program of the system or of the user, without the secrets. A hook that
+/// runs this program is not a job, although a job started it.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    for secret in SECRETS {
-        command.env_remove(secret);
+    for variable in SECRETS.iter().chain([&JOB]) {
+        command.env_remove(variable);
     }
     command
 }

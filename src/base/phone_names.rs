@@ -50,9 +50,62 @@ pub fn matching<'a, T>(
         .collect()
 }
 
+/// Returns a name for each phone that distinguishes it from the others: its own name, with the end
+/// of its UDID if several have that name. A phone without a name has its UDID.
+pub fn distinct(phones: &[(&str, Option<&str>)]) -> Vec<String> {
+    /// Number of characters by which most UDIDs differ.
+    const TAIL: usize = 4;
+    let label = |udid: &str, name: &str, is_whole: bool| {
+        let tail = udid.get(udid.len().saturating_sub(TAIL)..);
+        match tail.filter(|_| !is_whole) {
+            Some(tail) => format!("{name} (..{tail})"),
+            None => format!("{name} ({udid})"),
+        }
+    };
+    let of = |&(udid, name): &(&str, Option<&str>)| {
+        let Some(name) = name else {
+            return udid.to_owned();
+        };
+        let is_same = |other: &&(&str, Option<&str>)| {
+            other.0 != udid && other.1.map(plain) == Some(plain(name))
+        };
+        let mut same = phones.iter().filter(is_same).peekable();
+        if same.peek().is_none() {
+            return name.to_owned();
+        }
+        let short = label(udid, name, false);
+        let is_clear = same.all(|other| label(other.0, name, false) != short);
+        label(udid, name, !is_clear)
+    };
+    phones.iter().map(of).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn distinct_names_tell_phones_apart() {
+        let phones = [
+            ("00008130-001A2B3C4D5E6F70", Some("Mira\u{2019}s iPhone")),
+            ("00008130-001A2B3C4D5E6F71", Some("Mira's iPhone")),
+            ("00008130-001A2B3C4D5E6F72", Some("iPad")),
+            ("00008130-001A2B3C4D5E6F73", None),
+            ("00008130-001A2B3C4D5E6F74", Some("iPhone")),
+            ("00008120-001A2B3C4D5E6F74", Some("iPhone")),
+        ];
+        assert_eq!(
+            distinct(&phones),
+            [
+                "Mira\u{2019}s iPhone (..6F70)",
+                "Mira's iPhone (..6F71)",
+                "iPad",
+                "00008130-001A2B3C4D5E6F73",
+                "iPhone (00008130-001A2B3C4D5E6F74)",
+                "iPhone (00008120-001A2B3C4D5E6F74)",
+            ]
+        );
+    }
 
     #[test]
     fn phones_match_by_name_or_prefix() {

@@ -88,6 +88,13 @@ pub enum Event {
         /// The text, one sentence.
         text: String,
     },
+    /// The last good backup of a phone is too old, or does not exist.
+    Overdue {
+        /// The phone's name.
+        name: String,
+        /// The finding, in words.
+        text: String,
+    },
     /// The progress since the start of the phase.
     Progress {
         /// The progress that the phone reports, 0 to 100, if it reports any. It may stall, jump and

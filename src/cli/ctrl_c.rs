@@ -1,5 +1,6 @@
 //! Handles Ctrl-C: it ends a job at a safe point, and anything else at once.
 
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -76,7 +77,11 @@ impl Ctrl {
             self.flag.store(true, Ordering::SeqCst);
             std::thread::sleep(PROMPT_ENDS);
         } else if self.is_heeded.load(Ordering::SeqCst) && !self.flag.swap(true, Ordering::SeqCst) {
-            output::tell(STOPPING);
+            output::tell(if std::io::stderr().is_terminal() {
+                STOPPING
+            } else {
+                "stopping at the next safe point"
+            });
             return;
         }
         private_dir::remove_all();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use idev_backup::automation::schedule::job_state;
 
 use crate::cli::args::config::{self, Config};
 use crate::cli::args::keep::KeepArgs;
@@ -93,6 +94,9 @@ impl Command {
 
 /// Parses the command line and runs the command.
 pub fn run() -> ExitCode {
+    if let Some(log) = job_state::log_of_this_job() {
+        output::begin_job(&log);
+    }
     if std::env::args_os().len() <= 1 {
         SCREEN.trim_end().lines().for_each(output::tell);
         return ExitCode::from(exit::USAGE);

@@ -108,8 +108,16 @@ impl Chosen {
 
 /// Finds a snapshot in a store by its path or by any name that [`list::find`] understands.
 pub fn find<E: From<Error>>(store: Result<Store, E>, name: &str) -> Result<Chosen, E> {
-    let named = list::resolve(store, Some(name))?;
-    Ok(choose(named)?)
+    find_or_current(store, Some(name))
+}
+
+/// Finds a snapshot as [`find`] does. Without a name, finds the current backup of the store's only
+/// phone.
+pub fn find_or_current<E: From<Error>>(
+    store: Result<Store, E>,
+    name: Option<&str>,
+) -> Result<Chosen, E> {
+    Ok(choose(list::resolve(store, name)?)?)
 }
 
 fn choose(named: Named) -> Result<Chosen, Error> {

@@ -488,6 +488,14 @@ pub fn current_phones(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
     udids.filter(is_meant).cloned().collect()
 }
 
+/// Returns the name of a phone in a store, from its newest backup that has one.
+pub fn phone_name(store: &Store, udid: &Udid) -> Option<String> {
+    let snapshots = store.snapshots_of(udid).ok()?;
+    snapshots
+        .iter()
+        .find_map(|snapshot| describe(snapshot).name)
+}
+
 /// Returns the phones in a store that `text` identifies, each with its name.
 pub fn phones_named(store: &Store, text: &str) -> Result<Vec<(Udid, Option<String>)>, Error> {
     let mut phones: Vec<(Udid, Option<String>)> = Vec::new();

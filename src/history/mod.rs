@@ -4,6 +4,7 @@
 pub mod adopt;
 pub mod change;
 pub mod delete;
+pub mod each;
 mod error;
 pub mod last_good;
 pub mod list;

@@ -9,7 +9,7 @@ use crate::base::progress::{Monitor, Phase};
 use crate::base::time::local;
 use crate::base::udid::Udid;
 use crate::history::change::{measured, removing, sweep};
-use crate::history::{Error, Problem, tell_set_aside};
+use crate::history::{Error, Problem, list, tell_set_aside};
 use crate::store::removal::By;
 use crate::store::retention::{self, Policy, Why};
 use crate::store::{self, Snapshot, Store, sizes};
@@ -19,6 +19,8 @@ use crate::store::{self, Snapshot, Store, sizes};
 pub struct Fate {
     /// UDID of the phone.
     pub udid: String,
+    /// Name of the phone, if it is known.
+    pub name: Option<String>,
     /// Time stamp that names the snapshot.
     pub stamp: Option<String>,
     /// Folder in which the snapshot is, or was.
@@ -127,9 +129,11 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
         let (each, together) = sizes::each(&goes, &mut measured(monitor))?;
         let mut each = each.into_iter();
         pruned.frees_bytes = pruned.frees_bytes.zip(together.frees).map(|(a, b)| a + b);
+        let name = list::phone_name(store, &udid);
         for (snapshot, decision) in all.iter().zip(decisions) {
             pruned.snapshots.push(Fate {
                 udid: udid.to_string(),
+                name: name.clone(),
                 stamp: snapshot.stamp(),
                 path: snapshot.path().display().to_string(),
                 keep: decision.keeps(),

@@ -27,9 +27,8 @@ pub fn retire(store: &Store, text: &str, is_undone: bool) -> Result<Retired, Err
     let now = time::rfc3339(SystemTime::now());
     let retired = (!is_undone).then_some(now);
     store.retire(&udid, retired.clone())?;
-    let newest = store.snapshots_of(&udid)?.into_iter().next();
     Ok(Retired {
-        name: newest.and_then(|snapshot| list::describe(&snapshot).name),
+        name: list::phone_name(store, &udid),
         udid: udid.to_string(),
         retired,
     })

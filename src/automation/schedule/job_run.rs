@@ -34,9 +34,14 @@ impl Run {
         Ok(Run { path, job, lock })
     }
 
-    /// Returns the name of the job.
-    pub fn name(&self) -> &str {
-        &self.job.name
+    /// Returns the file of the job.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the contents of that file.
+    pub fn job(&self) -> &JobFile {
+        &self.job
     }
 
     /// Returns true if another process runs the job. That process keeps its record, and two runs

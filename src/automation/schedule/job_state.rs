@@ -19,7 +19,7 @@ use crate::base::failure_kind::FailureKind;
 use crate::store::{self, disk};
 
 /// Environment variable that tells a command that it runs as a job, and names the job's lock.
-pub const JOB: &str = "IDEV_BACKUP_JOB";
+pub use crate::base::child::JOB;
 
 /// Time to wait for the lock: a process that only checks whether the job is running holds it for a
 /// moment.
@@ -205,6 +205,34 @@ impl Jobs {
     }
 }
 
+/// Returns the lines that a job logged since it was last started, as [`start_line`] marks it.
+/// `None` if it has no log.
+pub fn last_log(path: &Path) -> Result<Option<Vec<String>>, Error> {
+    let log = log_path(path);
+    let older = log.with_extension("log.1");
+    let mut text = String::new();
+    for file in [&older, &log] {
+        match fs::read(file) {
+            Ok(bytes) => text.push_str(&String::from_utf8_lossy(&bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io("read", file, e)),
+        }
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let start = lines.iter().rposition(|line| line.contains(STARTED));
+    let lines = lines.get(start.unwrap_or(0)..).unwrap_or_default();
+    let lines: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
+    Ok((!lines.is_empty()).then_some(lines))
+}
+
+/// Words of the line that begins each run in a job's log.
+const STARTED: &str = " Started by the schedule: ";
+
+/// Returns the line that begins a run of a job in its log, without its time.
+pub fn start_line(job: &JobFile) -> String {
+    format!("{}idev-backup {}", &STARTED[1..], job.arguments.join(" "))
+}
+
 /// Returns the path of a job's record: `backup.state.json` for `backup.json`. No job can have that
 /// name.
 pub(super) fn record_path(path: &Path) -> PathBuf {
@@ -214,6 +242,16 @@ pub(super) fn record_path(path: &Path) -> PathBuf {
 /// Returns the path of a job's lock: `backup.lock` for `backup.json`.
 pub(super) fn lock_path(path: &Path) -> PathBuf {
     path.with_extension("lock")
+}
+
+/// Returns the path of a job's log: `backup.log` for `backup.json` and for `backup.lock`.
+pub fn log_path(path: &Path) -> PathBuf {
+    path.with_extension("log")
+}
+
+/// Returns the path of the log of the job that runs this program.
+pub fn log_of_this_job() -> Option<PathBuf> {
+    std::env::var_os(JOB).map(|lock| log_path(Path::new(&lock)))
 }
 
 /// Writes a job file or a record.

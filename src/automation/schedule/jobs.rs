@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::job_state::{Error, JOB, JobFile, Jobs, lock_path, record_path, write};
+use super::job_state::{Error, JOB, JobFile, Jobs, lock_path, log_path, record_path, write};
 use super::{Job, Kind, When, install};
 use crate::store::disk;
 
@@ -116,7 +116,15 @@ impl Jobs {
                 None
             }
         };
-        for file in [path.clone(), record_path(&path), lock_path(&path)] {
+        let log = log_path(&path);
+        let older_log = log.with_extension("log.1");
+        for file in [
+            path.clone(),
+            record_path(&path),
+            lock_path(&path),
+            log,
+            older_log,
+        ] {
             disk::remove_if_there(&file).map_err(|e| Error::io("remove", &file, e))?;
         }
         Ok(job)

@@ -11,7 +11,7 @@ use idev_backup::automation::schedule::job_state;
 use idev_backup::base::units::parse_span;
 
 use crate::cli::hints;
-use crate::cli::render::log::{self, Level};
+use crate::cli::render::log::{self, Level, Purpose};
 use crate::cli::render::output;
 
 /// The option of commands that only report overdue backups.
@@ -133,7 +133,7 @@ impl UnattendedArgs {
         let hooks = &self.hooks;
         if let Some(file) = &self.log.log_file {
             // Failure to write the log is only a problem, since the backup matters more.
-            if let Err(e) = log::begin(file, self.log.log_level) {
+            if let Err(e) = log::begin(file, self.log.log_level, Purpose::User) {
                 output::problem(
                     &format!("cannot write the log {}: {e}", file.display()),
                     "name another file with --log-file",

@@ -3,12 +3,15 @@
 use idev_backup::automation::policy::{self, Outcome, Plan};
 use idev_backup::backup;
 use idev_backup::backup::create::Options;
+use idev_backup::base::phone_names;
 use idev_backup::device::connector::Connector;
+use idev_backup::history::list;
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 
 use crate::cli::exit;
-use crate::cli::render::create::ended;
+use crate::cli::render::closing::{self, Part, Work};
+use crate::cli::render::create::{Named, ended};
 use crate::cli::render::output::Style;
 use crate::cli::render::progress::{Show, Watch, ticking};
 
@@ -23,10 +26,12 @@ pub fn back_up(
 ) -> u8 {
     let show = Show::new(style);
     let several = phones.len() > 1;
+    let names = names(connector, store, phones);
     let watches: Vec<Watch<'_>> = phones
         .iter()
-        .map(|phone| {
-            let name = several.then(|| phone.udid.to_string());
+        .zip(&names)
+        .map(|(phone, name)| {
+            let name = several.then(|| name.clone());
             show.watch(Some(phone.udid.as_str()), name)
         })
         .collect();
@@ -55,13 +60,47 @@ pub fn back_up(
                 .collect()
         })
     });
-    let mut codes = vec![exit::DONE; results.len()];
-    for ((result, watch), code) in results.iter().zip(&watches).zip(&mut codes) {
-        *code = match result {
-            // A thread that panicked has printed the reason.
-            None => exit::FAILED,
-            Some(result) => ended(watch.udid(), &watch.prefix(), result, store, style),
+    let mut parts = Vec::new();
+    for (((result, watch), phone), name) in results.iter().zip(&watches).zip(phones).zip(&names) {
+        let udid = phone.udid.as_str();
+        let named = Named {
+            udid,
+            name,
+            prefix: &watch.prefix(),
+            is_brief: several,
         };
+        parts.push(match result {
+            // A thread that panicked has printed the reason.
+            None => Part::ended(udid, name, exit::FAILED, Some("internal error".to_owned())),
+            Some(result) => ended(&named, result, store, style),
+        });
     }
-    exit::worst(&codes)
+    match &parts[..] {
+        [only] => only.exit_code,
+        _ => closing::tell(&WORK, &parts, style),
+    }
+}
+
+const WORK: Work = Work {
+    command: "create",
+    things: "phones",
+    done: "backed up",
+    with_problems: "with problems:",
+    nothing_to_do: "nothing to do for",
+};
+
+/// Returns names that distinguish the phones. The store may know a phone that does not answer. A
+/// phone that is alone is not asked: its name comes with the backup.
+fn names(connector: &Connector, store: &Store, phones: &[Attached]) -> Vec<String> {
+    let name = |phone: &Attached| {
+        let asked = (phones.len() > 1).then(|| connector.name(phone)).flatten();
+        asked.or_else(|| list::phone_name(store, &phone.udid))
+    };
+    let told: Vec<Option<String>> = phones.iter().map(name).collect();
+    let named: Vec<_> = phones
+        .iter()
+        .zip(&told)
+        .map(|(phone, name)| (phone.udid.as_str(), name.as_deref()))
+        .collect();
+    phone_names::distinct(&named)
 }

@@ -38,13 +38,12 @@ impl Retire {
                 exit::DONE
             }
             Ok(noted) => {
-                let name = noted.name.as_deref().unwrap_or("the phone");
+                let name = noted.name.as_deref().unwrap_or(&noted.udid);
                 let words = match noted.retired {
                     Some(_) => "is retired, and does not count as overdue. Its backups stay",
                     None => "is not retired any more",
                 };
-                let line = format!("{name} ({}) {words}.", noted.udid);
-                output::line(&output::one_line(&line));
+                output::line(&output::one_line(&format!("{name} {words}.")));
                 exit::DONE
             }
         }

@@ -12,38 +12,58 @@ use idev_backup::store::Store;
 use serde::Serialize;
 
 use crate::cli::exit;
-use crate::cli::render::log;
+use crate::cli::render::closing::{How, Part};
+use crate::cli::render::log::{self, Source};
 use crate::cli::render::missing;
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::PROBLEMS_SHOWN;
 
-/// Reports how a backup ended, and returns its exit code.
+/// A phone in reports.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    pub udid: &'a str,
+    /// The name that distinguishes it from the other phones.
+    pub name: &'a str,
+    /// The words before each line about it.
+    pub prefix: &'a str,
+    /// True if one line must suffice, because there are other phones or later backups.
+    pub is_brief: bool,
+}
+
+/// Reports how a backup ended.
 pub fn ended(
-    udid: Option<&str>,
-    name: &str,
+    phone: &Named<'_>,
     result: &Result<Outcome, backup::Error>,
     store: &Store,
     style: Style,
-) -> u8 {
+) -> Part {
+    let Named {
+        udid, name, prefix, ..
+    } = *phone;
     match result {
         Ok(Outcome::Skipped(why)) => {
-            skipped(udid, name, why, style);
-            exit::DONE
+            skipped(Some(udid), prefix, why, style);
+            Part {
+                result: How::NothingToDo,
+                ..Part::ended(udid, name, exit::DONE, Some(why.clone()))
+            }
         }
         Ok(Outcome::Done(report)) => {
-            tell(report, name, style);
+            tell(report, phone, style);
             let files = counted(report.files, "file");
-            log::add(&format!("{name}Done: {files} in {}", report.path));
+            let text = format!("{prefix}Done: {files} in {}", report.path);
+            log::add(&text, Source::Log);
             if report.problems.is_empty() {
-                exit::DONE
+                Part::ended(udid, name, exit::DONE, None)
             } else {
-                exit::DONE_WITH_PROBLEMS
+                let why = counted(report.problems.len() as u64, "problem");
+                Part::ended(udid, name, exit::DONE_WITH_PROBLEMS, Some(why))
             }
         }
         Err(e) => {
-            let code = output::backup_failure(name, e, udid, style == Style::Json);
+            let code = output::backup_failure(prefix, e, Some(udid), style == Style::Json);
             reassure(udid, store, style);
-            code
+            Part::ended(udid, name, code, Some(e.to_string()))
         }
     }
 }
@@ -64,14 +84,12 @@ pub fn skipped(udid: Option<&str>, name: &str, why: &str, style: Style) {
 
 /// Reports after a failure that the last backup is still intact. It always is, but users want to
 /// see so.
-fn reassure(udid: Option<&str>, store: &Store, style: Style) {
+fn reassure(udid: &str, store: &Store, style: Style) {
     if style == Style::Json {
         return;
     }
     let backups = list::list(store).unwrap_or_default();
-    let mut current = backups
-        .iter()
-        .filter(|b| udid == Some(b.udid.as_str()) && b.current);
+    let mut current = backups.iter().filter(|b| udid == b.udid && b.current);
     output::tell(&match current.find(|b| b.complete || b.refused) {
         Some(backup) if backup.refused => format!(
             "  your last backup is untouched, and this user may not read it: {}",
@@ -96,7 +114,7 @@ struct Done<'a> {
     report: &'a Report,
 }
 
-fn tell(report: &Report, name: &str, style: Style) {
+fn tell(report: &Report, phone: &Named<'_>, style: Style) {
     match style {
         Style::Quiet => {}
         Style::Json => output::json(&Done {
@@ -104,7 +122,10 @@ fn tell(report: &Report, name: &str, style: Style) {
             event: "done",
             report,
         }),
-        Style::People => summary(report, name)
+        Style::People if phone.is_brief => brief(report, phone.prefix)
+            .iter()
+            .for_each(|line| output::line(line)),
+        Style::People => summary(report, phone.prefix)
             .iter()
             .for_each(|line| output::line(line)),
     }
@@ -183,6 +204,28 @@ fn summary(report: &Report, name: &str) -> Vec<String> {
         lines.push(format!("  and {more}; report.json has them all"));
     }
     lines.push(format!("  {}{}", report.path, older(report)));
+    lines
+}
+
+/// Returns the final summary in one line, and one more for each finding that asks for attention.
+fn brief(report: &Report, prefix: &str) -> Vec<String> {
+    let problems = match report.problems.len() as u64 {
+        0 => String::new(),
+        problems => format!(" with {}", counted(problems, "problem")),
+    };
+    let mut lines = vec![format!(
+        "{prefix}backed up{problems} in {}. {}, {}; {} new or changed ({}).",
+        duration(Duration::from_secs_f64(report.seconds.total)),
+        counted(report.listed.unwrap_or(report.files), "file"),
+        size(report.bytes),
+        count(report.received_files),
+        size(report.received_bytes),
+    )];
+    if report.password_opens == Some(false) {
+        lines.push(format!("{prefix}problem: {}", encrypted(report).trim()));
+    }
+    let shrunk = report.shrunk.iter();
+    lines.extend(shrunk.map(|one| format!("{prefix}MUCH SMALLER: {}", missing::shrunk(one))));
     lines
 }
 

@@ -1,10 +1,10 @@
-//! Log file: a copy of all lines on stderr, with a timestamp before each. Only one older file is
-//! kept, so that the log cannot fill the disk.
+//! Log files: a copy of all lines on stderr, and for a scheduled job also of its report, with a
+//! timestamp before each. Only one older file is kept, so that a log cannot fill the disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use clap::ValueEnum;
@@ -24,48 +24,102 @@ pub enum Level {
     Info,
 }
 
+/// Origin of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A line for stderr.
+    Stderr,
+    /// A line of a report, for stdout.
+    Stdout,
+    /// A line for the user's log only.
+    Log,
+}
+
+/// Purpose of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The file that the user named: a copy of stderr.
+    User,
+    /// The log of a scheduled job: a copy of stderr and of reports.
+    Job,
+}
+
 struct Log {
     path: PathBuf,
     level: Level,
-    open: Mutex<Open>,
-}
-
-struct Open {
+    purpose: Purpose,
     file: File,
     bytes: u64,
+}
+
+struct Logs {
+    all: Vec<Log>,
+    /// Severity of the last line, to which indented lines belong.
     last: Level,
 }
 
-static LOG: OnceLock<Log> = OnceLock::new();
+static LOGS: Mutex<Logs> = Mutex::new(Logs {
+    all: Vec::new(),
+    last: Level::Info,
+});
 
-/// Starts the log. If two logs are started, the first one stays.
-pub fn begin(path: &Path, level: Level) -> io::Result<()> {
+/// Starts a log. If two logs of one purpose are started, the first one stays.
+pub fn begin(path: &Path, level: Level, purpose: Purpose) -> io::Result<()> {
     let (file, bytes) = open(path)?;
-    let open = Mutex::new(Open {
-        file,
-        bytes,
-        last: Level::Info,
-    });
-    let path = path.to_path_buf();
-    drop(LOG.set(Log { path, level, open }));
+    let mut logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !logs.all.iter().any(|log| log.purpose == purpose) {
+        let path = path.to_path_buf();
+        logs.all.push(Log {
+            path,
+            level,
+            purpose,
+            file,
+            bytes,
+        });
+    }
     Ok(())
 }
 
-/// Adds lines printed for the user to the log.
-pub fn add(text: &str) {
-    let Some(log) = LOG.get() else { return };
-    let mut open = log.open.lock().unwrap_or_else(PoisonError::into_inner);
+/// Adds lines to the logs, and returns the severity of the most severe one, by its words.
+pub fn add(text: &str, source: Source) -> Level {
+    add_at(text, source, None)
+}
+
+/// Adds lines of a known severity to the logs, and returns the severity of the most severe one.
+pub fn add_at(text: &str, source: Source, known: Option<Level>) -> Level {
+    let mut logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut worst = Level::Info;
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let level = match line {
-            // Hints and other indented lines belong to the line before.
-            line if line.starts_with(' ') => open.last,
-            line if line.contains("error: ") => Level::Error,
-            line if line.contains("problem: ") => Level::Warning,
-            _ => Level::Info,
+        let level = known.unwrap_or_else(|| level_of(line, logs.last));
+        logs.last = level;
+        worst = worst.min(level);
+        for log in &mut logs.all {
+            log.add(line, level, source);
+        }
+    }
+    worst
+}
+
+/// Returns the severity of a line that follows one of the severity `last`.
+fn level_of(line: &str, last: Level) -> Level {
+    let has = |words: &str| line.contains(words);
+    match line {
+        _ if has("error: ") => Level::Error,
+        _ if has("problem: ") || has("OVERDUE: ") || has("MUCH SMALLER: ") => Level::Warning,
+        // Hints and other indented lines belong to the line before.
+        line if line.starts_with(' ') || has(":   hint: ") || has("Z   hint: ") => last,
+        _ => Level::Info,
+    }
+}
+
+impl Log {
+    fn add(&mut self, line: &str, level: Level, source: Source) {
+        let is_wanted = match self.purpose {
+            Purpose::User => source != Source::Stdout,
+            Purpose::Job => source != Source::Log,
         };
-        open.last = level;
-        if level > log.level {
-            continue;
+        if !is_wanted || level > self.level {
+            return;
         }
         let now = time::rfc3339(SystemTime::now());
         let line = if line.starts_with(&now[..11]) {
@@ -73,14 +127,14 @@ pub fn add(text: &str) {
         } else {
             format!("{now} {line}\n")
         };
-        if open.bytes > BYTES_MAX
-            && let Ok((file, bytes)) = self::open(&log.path)
+        if self.bytes > BYTES_MAX
+            && let Ok((file, bytes)) = open(&self.path)
         {
-            (open.file, open.bytes) = (file, bytes);
+            (self.file, self.bytes) = (file, bytes);
         }
         // On a full disk, the backup itself reports the error.
-        if open.file.write_all(line.as_bytes()).is_ok() {
-            open.bytes += line.len() as u64;
+        if self.file.write_all(line.as_bytes()).is_ok() {
+            self.bytes += line.len() as u64;
         }
     }
 }
@@ -99,4 +153,42 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     let file = options.open(path)?;
     let bytes = file.metadata()?.len();
     Ok((file, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_severities() {
+        let mut last = Level::Info;
+        for (line, level) in [
+            ("2026-11-30T01:00:00Z Receiving", Level::Info),
+            ("  nothing new", Level::Info),
+            ("Kitchen iPad: error: the connection was lost", Level::Error),
+            ("  hint: check the cable", Level::Error),
+            (
+                "2026-11-30T01:00:00Z problem: a file is gone",
+                Level::Warning,
+            ),
+            ("2026-11-30T01:00:00Z   hint: look", Level::Warning),
+            (
+                "2026-11-30T01:00:00Z Mira's iPhone: problem: x",
+                Level::Warning,
+            ),
+            (
+                "2026-11-30T01:00:00Z Mira's iPhone:   hint: y",
+                Level::Warning,
+            ),
+            ("2026-11-30T01:00:00Z Done", Level::Info),
+            (
+                "OVERDUE: Mira's iPhone: it has no good backup",
+                Level::Warning,
+            ),
+            ("", Level::Info),
+        ] {
+            last = level_of(line, last);
+            assert_eq!(last, level, "{line}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Read, Stdout, Write};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -13,7 +14,8 @@ use idev_backup::base::time;
 use indicatif::MultiProgress;
 use serde::Serialize;
 
-use super::{log, typed, wrap};
+use super::log::{self, Level, Purpose, Source};
+use super::{typed, wrap};
 use crate::cli::failure::Failure;
 use crate::cli::{exit, hints};
 
@@ -107,18 +109,27 @@ pub fn lines(text: &str) {
 
 /// Prints a line of a report, unless `--quiet` leaves reports out.
 pub fn line(text: &str) {
-    if !is_quiet() {
-        finding(text);
-    }
+    report(text, None, !is_quiet());
+}
+
+/// Prints a line of a report that has this severity. `--quiet` leaves out only information.
+pub fn line_at(text: &str, level: Level) {
+    report(text, Some(level), level < Level::Info || !is_quiet());
 }
 
 /// Prints a line that `--quiet` does not leave out: about a problem, or the answer itself. A
 /// terminal gets it wrapped. Does not treat a closed pipe as an error.
 pub fn finding(text: &str) {
-    print(&wrap::for_terminal(
-        &harmless(&typed::in_text(text)),
-        &console::Term::stdout(),
-    ));
+    report(text, None, true);
+}
+
+fn report(text: &str, level: Option<Level>, is_wanted: bool) {
+    let text = typed::in_text(text);
+    let text = harmless(&text);
+    let level = log::add_at(&text, Source::Stdout, level);
+    if is_wanted && is_printed(level) {
+        print(&wrap::for_terminal(&text, &console::Term::stdout()));
+    }
 }
 
 /// Prints a line of data, which stays one line whatever the width of the terminal.
@@ -201,9 +212,29 @@ pub fn bytes(from: &mut impl Read) -> io::Result<()> {
 /// Prints a line to stderr for people.
 pub fn tell(text: &str) {
     let text = typed::in_text(text);
-    log::add(&harmless(&text));
-    let text = wrap::for_terminal(&harmless(&text), &console::Term::stderr());
-    above_the_bars(|| drop(writeln!(std::io::stderr().lock(), "{text}")));
+    let text = harmless(&text);
+    if is_printed(log::add(&text, Source::Stderr)) {
+        let text = wrap::for_terminal(&text, &console::Term::stderr());
+        above_the_bars(|| drop(writeln!(std::io::stderr().lock(), "{text}")));
+    }
+}
+
+/// True if only problems are printed, because everything is in the log of a job.
+static ONLY_PROBLEMS: AtomicBool = AtomicBool::new(false);
+
+fn is_printed(level: Level) -> bool {
+    level < Level::Info || !ONLY_PROBLEMS.load(Ordering::SeqCst)
+}
+
+/// Begins the log of a scheduled job. Unless people watch it in a terminal, the job then prints
+/// only problems: cron sends whatever a job prints to its owner.
+pub fn begin_job(file: &Path) {
+    if let Err(e) = log::begin(file, Level::Info, Purpose::Job) {
+        let text = format!("cannot write the log {}: {e}", file.display());
+        problem(&text, "check that you may write in that folder");
+        return;
+    }
+    ONLY_PROBLEMS.store(!io::stderr().is_terminal(), Ordering::SeqCst);
 }
 
 /// A JSON object for scripts. All objects have these fields in common.
@@ -228,6 +259,16 @@ pub fn object(event: &str, udid: Option<&str>, body: &impl Serialize) {
         event,
         body,
     });
+}
+
+/// Returns the current time for a line that people may read later: local on a terminal, else as
+/// for scripts.
+pub fn stamp() -> String {
+    if io::stderr().is_terminal() {
+        time::local_text(SystemTime::now())
+    } else {
+        now()
+    }
 }
 
 /// Returns the current time as RFC 3339, the form of all times for scripts.

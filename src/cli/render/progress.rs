@@ -114,6 +114,7 @@ impl Monitor for Watch<'_> {
                 });
             }
             Style::Quiet => match event {
+                Event::Overdue { name, text } => overdue(&name, &text),
                 Event::Problem { problem } => self.problem_line(&problem),
                 // The job pauses until the user acts.
                 Event::Waiting {
@@ -130,11 +131,6 @@ impl Monitor for Watch<'_> {
 }
 
 impl Watch<'_> {
-    /// Returns the UDID of the phone, if known.
-    pub fn udid(&self) -> Option<&str> {
-        self.udid.as_deref()
-    }
-
     /// Returns true if the job survived any problem.
     pub fn had_problems(&self) -> bool {
         self.state().problems > 0
@@ -175,16 +171,10 @@ impl Watch<'_> {
                 };
                 let told = output::one_line(&format!("{name} ({model}, iOS {ios})"));
                 self.line(&state, &format!("{told} -> {store}"));
-                if state.name.is_some() {
-                    // From here on, use the phone's name. Two phones can have the same name, so add
-                    // the end of the UDID.
-                    let udid = self.udid.as_deref().unwrap_or_default();
-                    let tail = udid.get(udid.len().saturating_sub(4)..).unwrap_or_default();
-                    state.name = Some(format!("{} ..{tail}", output::one_line(&name)));
-                }
                 self.line(&state, &format!("{what}, {why}. {encrypted}."));
             }
             Event::Note { text } => self.line(&state, &text),
+            Event::Overdue { name, text } => overdue(&name, &text),
             Event::Problem { problem } => {
                 drop(state);
                 self.problem_line(&problem);
@@ -368,6 +358,11 @@ impl Watch<'_> {
     }
 }
 
+/// Reports an overdue phone. Its name makes the prefix of a job superfluous.
+fn overdue(name: &str, text: &str) {
+    output::tell(&format!("OVERDUE: {}: {text}.", output::one_line(name)));
+}
+
 /// Runs a job and shows from time to time, even without a terminal, that it is still running.
 pub fn ticking<T>(watches: &[Watch<'_>], job: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
@@ -384,10 +379,8 @@ pub fn ticking<T>(watches: &[Watch<'_>], job: impl FnOnce() -> T) -> T {
 }
 
 fn prefix(state: &State) -> String {
-    state
-        .name
-        .as_ref()
-        .map_or_else(String::new, |name| format!("{name}: "))
+    let name = state.name.as_deref().map(output::one_line);
+    name.map_or_else(String::new, |name| format!("{name}: "))
 }
 
 /// Returns the progress of a phase: the percentage if known, and the amount of work done.

@@ -6,6 +6,7 @@ use idev_backup::history::adopt::{Came, Taken};
 use super::create::skipped;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
+use crate::cli::render::closing::{How, Part};
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::{Show, Watch};
 
@@ -38,23 +39,48 @@ pub fn reported(
     }
 }
 
-fn tell(taken: &Taken) {
-    let copied = &taken.copied;
-    let files = copied.copied + copied.there + copied.shared;
-    let mut ways = vec![format!("{} copied", counted(copied.copied, "file"))];
-    for (count, words) in [
-        (copied.there, "already there"),
-        (copied.shared, "shared with another snapshot there"),
-        (copied.left_out, "left out that belong to no backup"),
-    ] {
-        if count > 0 {
-            ways.push(format!("{count} {words}"));
+/// Reports in one line how one of several backups was taken.
+pub fn briefly(event: &str, came: &Came, name: &str, watch: &Watch<'_>, style: Style) -> Part {
+    let taken = match came {
+        Came::There { udid, why } => {
+            let udid = udid.as_str();
+            if style == Style::Json {
+                skipped(Some(udid), "", why, style);
+            }
+            return Part {
+                result: How::NothingToDo,
+                ..Part::ended(udid, name, exit::DONE, Some(why.clone()))
+            };
+        }
+        Came::Taken(taken) => taken,
+    };
+    match style {
+        Style::Json => output::object(event, Some(&taken.udid), taken),
+        Style::Quiet => {}
+        Style::People => {
+            let (name, amount) = (output::one_line(name), amount(taken));
+            let ways = match not_copied(taken) {
+                ways if ways.is_empty() => String::new(),
+                ways => format!(" ({})", ways.join(", ")),
+            };
+            output::line(&format!("{name}: {event} {amount}{ways}."));
         }
     }
+    let problems = taken.damage + watch.problems() as u64;
+    let (code, why) = match problems {
+        0 => (exit::DONE, None),
+        _ => (exit::DONE_WITH_PROBLEMS, Some(counted(problems, "problem"))),
+    };
+    Part::ended(&taken.udid, name, code, why)
+}
+
+fn tell(taken: &Taken) {
+    let copied = taken.copied.copied;
+    let mut ways = vec![format!("{} copied", counted(copied, "file"))];
+    ways.extend(not_copied(taken));
     output::line(&format!(
-        "{}, {}: {}. Each copy was read back and matches.",
-        counted(files, "file"),
-        size(copied.bytes),
+        "{}: {}. Each copy was read back and matches.",
+        amount(taken),
         ways.join(", ")
     ));
     let what = if taken.current {
@@ -63,4 +89,24 @@ fn tell(taken: &Taken) {
         "a snapshot of its own date"
     };
     output::line(&format!("  {} is {what}.", taken.path));
+}
+
+/// Returns the number and size of the files of the backup.
+fn amount(taken: &Taken) -> String {
+    let copied = &taken.copied;
+    let files = copied.copied + copied.there + copied.shared;
+    format!("{}, {}", counted(files, "file"), size(copied.bytes))
+}
+
+/// Returns the numbers of the files that did not have to be copied.
+fn not_copied(taken: &Taken) -> Vec<String> {
+    let copied = &taken.copied;
+    let ways = [
+        (copied.there, "already there"),
+        (copied.shared, "shared with another snapshot there"),
+        (copied.left_out, "left out that belong to no backup"),
+    ];
+    let some = ways.into_iter().filter(|(count, _)| *count > 0);
+    some.map(|(count, words)| format!("{count} {words}"))
+        .collect()
 }

@@ -7,6 +7,7 @@ use idev_backup::base::units::{count, counted, size};
 use idev_backup::verify::{Depth, Finding, Outcome, Proof, Repair, Report, Wrong};
 
 use crate::cli::exit;
+use crate::cli::render::log::Level;
 use crate::cli::render::output;
 
 /// Reports the findings and returns the exit code.
@@ -17,6 +18,41 @@ pub fn tell(report: &Report, style: output::Style) -> u8 {
         _ => text(report).iter().for_each(|line| output::finding(line)),
     }
     code(report)
+}
+
+/// Reports the verdict on one of several backups in one line, and returns the exit code.
+pub fn tell_briefly(report: &Report, udid: &str, name: &str, style: output::Style) -> u8 {
+    let code = code(report);
+    match style {
+        output::Style::Json => output::object("verified", Some(udid), report),
+        output::Style::Quiet if code == exit::DONE => {}
+        _ => {
+            let level = match code {
+                exit::DONE => Level::Info,
+                exit::DONE_WITH_PROBLEMS => Level::Warning,
+                _ => Level::Error,
+            };
+            let name = output::one_line(name);
+            output::line_at(&format!("{name}: {}", verdict(report)), level);
+            if code != exit::DONE {
+                let path = &report.path;
+                let text = format!("  hint: `idev-backup verify \"{path}\"` shows the details");
+                output::line_at(&text, level);
+            }
+        }
+    }
+    code
+}
+
+/// Returns the reason that a check did not end with a verdict of `WHOLE`, for a line about several
+/// backups.
+pub fn reason(report: &Report) -> String {
+    let text = verdict(report);
+    let (word, rest) = text.split_once(". ").unwrap_or(("", &text));
+    match report.outcome {
+        Outcome::Damaged => rest.trim_end_matches('.').to_owned(),
+        _ => word.to_owned(),
+    }
 }
 
 /// Reports what was repaired and what was found, and returns the exit code.

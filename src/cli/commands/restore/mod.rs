@@ -171,10 +171,11 @@ impl Restore {
             restore::restore(held, connector, &phone, folder, options, watch)
         })?;
         watch.finish();
-        log::add(&format!(
+        let restored = format!(
             "Restored {} to {}",
-            report.source.path, report.target.udid
-        ));
+            report.source.path, report.target.facts.name
+        );
+        log::add(&restored, log::Source::Log);
         match self.output.style() {
             Style::Quiet => {}
             Style::Json => {

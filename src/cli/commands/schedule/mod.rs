@@ -2,6 +2,7 @@
 
 mod add;
 mod list;
+mod log;
 mod remove;
 mod run;
 mod status;
@@ -48,6 +49,14 @@ enum What {
         #[arg(default_value = "backup")]
         job: OsString,
     },
+    /// Show what a job printed when it last ran
+    ///
+    /// A job that no terminal watches prints only problems. Everything else is in its log.
+    Log {
+        /// The job's name
+        #[arg(default_value = "backup", value_parser = name)]
+        name: String,
+    },
     /// Show when each job ran, how it ended, when it runs next, and how old each phone's last good
     /// backup is
     Status {
@@ -71,6 +80,7 @@ impl ScheduleCommand {
             What::List => list::run(self.json),
             What::Remove { name } => remove::run(name, self.json),
             What::Run { job } => run::run(job),
+            What::Log { name } => log::run(name, self.json),
             What::Status { store } => status::run(store, self.json),
         };
         done.unwrap_or_else(|e| output::failure(&e, None, self.json))

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 use idev_backup::automation::policy;
 use idev_backup::automation::schedule::When;
 use idev_backup::automation::schedule::job_state::{LastRun, State};
+use idev_backup::base::phone_names;
 use idev_backup::base::time;
 use idev_backup::base::units::span;
 use idev_backup::doctor::check_schedule;
-use idev_backup::history::list as history;
+use idev_backup::history::{last_good, list as history};
 use serde::Serialize;
 
 use super::list;
@@ -47,10 +48,10 @@ pub fn run(store: &StoreArgs, as_json: bool) -> Result<u8, Failure> {
     if let Ok(store) = store.open() {
         for udid in history::current_phones(&store, None) {
             let last = policy::last_good(&store, &udid);
-            let snapshot = store.current(&udid)?;
             phones.push(PhoneStatus {
-                name: snapshot.and_then(|s| history::describe(&s).name),
+                name: history::phone_name(&store, &udid),
                 udid: udid.to_string(),
+                retired: last_good::is_retired(&store, &udid),
                 last_backup: last.map(time::rfc3339),
                 age_seconds: last
                     .and_then(|last| time::age(now, last))
@@ -86,6 +87,8 @@ struct PhoneStatus {
     last_backup: Option<String>,
     /// Age of the last backup; `None` if the clock was wrong, now or then.
     age_seconds: Option<u64>,
+    /// True if no more backups of the phone are expected.
+    retired: bool,
 }
 
 #[derive(Serialize)]
@@ -127,8 +130,12 @@ fn show_status(all: &All) {
             output::finding(&format!("  warning: {trouble}"));
         }
     }
-    for phone in &all.phones {
-        let name = phone.name.as_deref().unwrap_or("a phone");
+    let named = all
+        .phones
+        .iter()
+        .map(|p| (p.udid.as_str(), p.name.as_deref()));
+    let names = phone_names::distinct(&named.collect::<Vec<_>>());
+    for (phone, name) in all.phones.iter().zip(names) {
         let last = match (&phone.last_backup, phone.age_seconds) {
             (Some(date), Some(age)) => {
                 let age = span(Duration::from_secs(age));
@@ -140,9 +147,7 @@ fn show_status(all: &All) {
             ),
             (None, _) => "no good backup".to_owned(),
         };
-        output::line(&output::one_line(&format!(
-            "{name} ({}): {last}",
-            phone.udid
-        )));
+        let retired = if phone.retired { "; retired" } else { "" };
+        output::line(&output::one_line(&format!("{name}: {last}{retired}")));
     }
 }

@@ -16,7 +16,7 @@ use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 use serde::Serialize;
 
-use crate::cli::render::create::ended;
+use crate::cli::render::create::{Named, ended};
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::Show;
 
@@ -35,6 +35,8 @@ pub struct Guard<'a> {
     pub show: Show,
     /// Time of the last notification about each phone's overdue backup.
     pub told: Mutex<HashMap<Udid, Instant>>,
+    /// Names of the phones that were seen.
+    pub names: Mutex<HashMap<Udid, String>>,
 }
 
 #[derive(Serialize)]
@@ -45,14 +47,46 @@ struct Said<'a> {
 impl Guard<'_> {
     /// Reports an event.
     pub fn say(&self, udid: Option<&Udid>, event: &str, text: &str) {
-        let udid = udid.map(Udid::as_str);
         match self.style {
             Style::Quiet => {}
-            Style::Json => output::object(event, udid, &Said { text }),
+            Style::Json => output::object(event, udid.map(Udid::as_str), &Said { text }),
             Style::People => {
-                let name = udid.map_or_else(String::new, |udid| format!("{udid}: "));
-                output::tell(&format!("{} {name}{text}", output::now()));
+                let name = udid.map_or_else(String::new, |udid| self.prefix(udid));
+                output::tell(&format!("{} {name}{text}", output::stamp()));
             }
+        }
+    }
+}
+
+impl Guard<'_> {
+    /// Returns the phone's name and ": ".
+    fn prefix(&self, udid: &Udid) -> String {
+        format!("{}: ", output::one_line(&self.name(udid)))
+    }
+
+    /// Returns the phone's name, if the store or a backup has told it; else its UDID. Two phones of
+    /// one name have the end of their UDID too. Does not ask the phone, which may not answer.
+    fn name(&self, udid: &Udid) -> String {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if !names.contains_key(udid)
+            && let Some(name) = list::phone_name(self.store, udid)
+        {
+            names.insert(udid.clone(), name);
+        }
+        let known: Vec<_> = names
+            .iter()
+            .map(|(udid, name)| (udid.as_str(), Some(name.as_str())))
+            .collect();
+        let at = known.iter().position(|(other, _)| *other == udid.as_str());
+        let distinct = phone_names::distinct(&known);
+        at.map_or_else(|| udid.to_string(), |at| distinct[at].clone())
+    }
+
+    /// Keeps the name that a phone tells.
+    fn learn(&self, phone: &Attached) {
+        if let Some(name) = self.connector.name(phone) {
+            let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+            names.insert(phone.udid.clone(), name);
         }
     }
 }
@@ -82,7 +116,8 @@ impl Watcher for Guard<'_> {
     }
 
     fn back_up(&self, phone: &Attached) -> Result<Outcome, backup::Error> {
-        let name = Some(phone.udid.to_string());
+        self.learn(phone);
+        let name = Some(self.name(&phone.udid));
         let watch = self.show.watch(Some(phone.udid.as_str()), name);
         let run = policy::Run {
             connector: self.connector,
@@ -111,8 +146,13 @@ impl Watcher for Guard<'_> {
                 self.say(Some(udid), "not_due", &format!("nothing to do: {why}"));
             }
             Happening::Ended(udid, result) => {
-                let name = format!("{udid}: ");
-                ended(Some(udid.as_str()), &name, result, self.store, self.style);
+                let named = Named {
+                    udid: udid.as_str(),
+                    name: &self.name(udid),
+                    prefix: &format!("{} {}", output::stamp(), self.prefix(udid)),
+                    is_brief: true,
+                };
+                ended(&named, result, self.store, self.style);
             }
         }
     }

@@ -93,6 +93,7 @@ impl WatchCommand {
             style,
             show: Show::new(style),
             told: Mutex::default(),
+            names: Mutex::default(),
         };
         watch::watch(&connector, self.due_after, &guard);
         guard.say(None, "stopped", "Stopped.");

@@ -1,7 +1,10 @@
 //! `idev-backup verify`
 
+mod all;
+
 use clap::Args;
-use idev_backup::history::{change, list};
+use idev_backup::history::change;
+use idev_backup::history::list::{self, Named};
 use idev_backup::reader::passwords::{Known, Passwords};
 use idev_backup::verify::{self, Depth, Options, Repair, Report, Sample};
 
@@ -29,7 +32,14 @@ use crate::cli::render::verify::{tell, tell_repair};
 pub struct Verify {
     /// The backup: a folder, or in the store a phone's name, `latest`, a date (2026-11-27) or
     /// PHONE@DATE [default: the current backup, if the store has one phone]
+    #[arg(conflicts_with = "all")]
     backup: Option<String>,
+    /// Verify the newest backup of every phone in the store
+    #[arg(long, conflicts_with = "repair")]
+    all: bool,
+    /// With --all, verify the older backups too
+    #[arg(long, requires = "all")]
+    snapshots: bool,
     /// Check names and sizes only, without reading every byte
     #[arg(long, conflicts_with_all = ["deep", "sample"])]
     quick: bool,
@@ -70,8 +80,11 @@ impl Verify {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let show = Show::new(self.output.style());
+        if self.all {
+            return self.run_all(&show);
+        }
         let watch = show.watch(None, None);
-        let checked = self.check(&watch);
+        let checked = self.check_named(&watch);
         watch.finish();
         match checked {
             Err(e) => output::failure(&e, None, self.output.json),
@@ -80,13 +93,22 @@ impl Verify {
         }
     }
 
-    fn check(&self, watch: &Watch<'_>) -> Result<Checked, Failure> {
+    fn check_named(&self, watch: &Watch<'_>) -> Result<Checked, Failure> {
         // Needed only if the backup is not named by its path.
         let named = list::resolve(self.store.open(), self.backup.as_deref())?;
+        let given = self.password.given()?.map(Known);
+        self.check(named, given.as_ref(), watch)
+    }
+
+    fn check(
+        &self,
+        named: Named,
+        given: Option<&Known>,
+        watch: &Watch<'_>,
+    ) -> Result<Checked, Failure> {
         let folder = named.folder;
         // Prompt on the terminal only if the check cannot do without the password.
-        let given = self.password.given()?.map(Known);
-        let passwords: Option<&dyn Passwords> = match &given {
+        let passwords: Option<&dyn Passwords> = match given {
             Some(known) => Some(known),
             None if self.deep => Some(&self.password),
             None => None,
@@ -103,8 +125,9 @@ impl Verify {
             }),
             passwords,
             id: named.id,
-            // A password from the environment may belong to other backups.
-            password_is_a_guess: !self.deep && !self.password.is_named(),
+            // A password from the environment may belong to other backups, and of several phones
+            // each may have its own.
+            password_is_a_guess: self.all || !self.deep && !self.password.is_named(),
             ..Options::default()
         };
         let checked = if self.repair {

@@ -1,5 +1,7 @@
 //! `idev-backup copy`
 
+mod all;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -12,19 +14,29 @@ use crate::cli::args::store::{self, StoreArgs, path_parser};
 use crate::cli::failure::Failure;
 use crate::cli::render::taken::reported;
 
-/// Copy a snapshot into a store on another disk
+/// Copy a backup, or the backups of all phones, into a store on another disk
 ///
 /// Example:  idev-backup copy latest /media/disk/backups
+///           idev-backup copy --all --snapshots /media/disk/backups
 ///
 /// Each file is compared with the hash that it had when it was received, and read again once all
 /// files are copied. Files that an interrupted run has copied are not copied again.
 #[derive(Args)]
+#[command(allow_missing_positional = true, verbatim_doc_comment)]
 pub struct Copy {
-    /// The snapshot: its time or the beginning of it, its tag, `latest`, a phone, or its folder
-    snapshot: String,
+    /// The backup: its time or the beginning of it, its tag, `latest`, a phone, or its folder
+    /// [default: the current backup, if the store has one phone]
+    #[arg(conflicts_with = "all")]
+    snapshot: Option<String>,
     /// The store to copy it into
     #[arg(value_parser = path_parser())]
     target: PathBuf,
+    /// Copy the newest backup of every phone in the store
+    #[arg(long)]
+    all: bool,
+    /// With --all, copy the older backups too
+    #[arg(long, requires = "all")]
+    snapshots: bool,
     /// Create the target store if it does not exist [default: only in a terminal]
     #[arg(long)]
     new_store: bool,
@@ -37,17 +49,26 @@ pub struct Copy {
 impl Copy {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
+        if self.all {
+            return self.run_all();
+        }
         reported("copied", self.output.style(), |watch| {
-            let from: Chosen = change::find::<Failure>(self.store.open(), &self.snapshot)?;
-            let source = &from.store;
-            let target = store::whole(&self.target)?;
-            apart(&target, source)?;
-            let target = store::open(&target, self.new_store, true)?;
+            let name = self.snapshot.as_deref();
+            let from: Chosen = change::find_or_current::<Failure>(self.store.open(), name)?;
+            let target = self.target_for(&from.store)?;
             target.make(watch)?;
-            // The target of `..` is certain only now that the whole path exists.
-            apart(target.root(), source)?;
             Ok(adopt::copy(&from, &target, watch)?)
         })
+    }
+
+    /// Opens the target, which must be apart from the store that holds the backups.
+    fn target_for(&self, source: &Store) -> Result<Store, Failure> {
+        let target = store::whole(&self.target)?;
+        apart(&target, source)?;
+        let target = store::open(&target, self.new_store, true)?;
+        // The target of `..` is certain only now that the whole path exists.
+        apart(target.root(), source)?;
+        Ok(target)
     }
 }
 
