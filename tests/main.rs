@@ -38,6 +38,7 @@ mod records;
 mod replay;
 mod restore;
 mod restore_program;
+mod settings;
 mod simulate;
 mod simulated_restore;
 mod snapshots;

@@ -232,6 +232,11 @@ fn store_reports_match_snapshot() {
         &["restore", "latest", "--rehearse"],
         &["config", "path"],
         &["config", "check"],
+        &["config", "set", "retention.keep-last", "5"],
+        &["config", "set", "retention.keep-lst", "5"],
+        &["config", "unset", "retention.keep-last"],
+        &["config", "init"],
+        &["config", "show"],
     ];
     assert_snapshot("store.txt", session(&rig, commands));
 }

@@ -45,6 +45,11 @@ pub fn interrupt() -> Arc<AtomicBool> {
     CTRL.flag.clone()
 }
 
+/// Installs the handler, which removes private temporary files before Ctrl-C ends the program.
+pub fn install() {
+    LazyLock::force(&CTRL);
+}
+
 /// Runs a prompt and lets it handle Ctrl-C: if the program ended during the prompt, the terminal
 /// would continue to hide all input.
 pub fn while_asking<T>(ask: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {

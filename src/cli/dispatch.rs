@@ -591,6 +591,30 @@ mod tests {
     }
 
     #[test]
+    fn config_template_shows_the_defaults() {
+        fn defaults(command: &clap::Command, found: &mut Vec<(String, String)>) {
+            for arg in command.get_arguments() {
+                let default = arg.get_default_values().first().and_then(|v| v.to_str());
+                if let (Some(variable), Some(default)) = (arg.get_env(), default) {
+                    let variable = variable.to_string_lossy().into_owned();
+                    found.push((variable, default.to_owned()));
+                }
+            }
+            command.get_subcommands().for_each(|c| defaults(c, found));
+        }
+        let mut found = Vec::new();
+        defaults(&Config::default().apply(Cli::command()), &mut found);
+        assert!(found.len() > 10, "{found:?}");
+        for key in config::KEYS {
+            let variable = config::variable(key.name);
+            for (_, default) in found.iter().filter(|(name, _)| *name == variable) {
+                let expected = config::literal(key.name, default);
+                assert_eq!(config::example(key.name), expected, "{}", key.name);
+            }
+        }
+    }
+
+    #[test]
     fn flag_outranks_config_outranks_default() {
         let config = Config::parse("[retention]\nkeep-last = 9\n[create]\nfull = true").unwrap();
         let parsed = |args: &[&str]| {

@@ -237,6 +237,14 @@ pub fn begin_job(file: &Path) {
     ONLY_PROBLEMS.store(!io::stderr().is_terminal(), Ordering::SeqCst);
 }
 
+/// Prints a question to stderr. The answer is typed on the same line.
+pub fn prompt(question: &str) {
+    let text = wrap::for_terminal(&harmless(question), &console::Term::stderr());
+    let mut stderr = std::io::stderr().lock();
+    // A question that cannot be printed cannot be reported elsewhere either.
+    drop(write!(stderr, "{text} ").and_then(|()| stderr.flush()));
+}
+
 /// A JSON object for scripts. All objects have these fields in common.
 #[derive(Serialize)]
 struct Object<'a, T> {

@@ -23,6 +23,13 @@ pub(crate) struct Key {
     pub(crate) help: &'static str,
 }
 
+impl Key {
+    /// Returns the section and the name within it: "" and "store", "create" and "full".
+    pub(crate) fn parts(&self) -> (&'static str, &'static str) {
+        self.name.split_once('.').unwrap_or(("", self.name))
+    }
+}
+
 const fn key(name: &'static str, form: Form, help: &'static str) -> Key {
     Key { name, form, help }
 }
@@ -75,7 +82,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("hooks.notify", Form::Flag, "show desktop notifications"),
     key("watch.due-after", Form::Span, "back up a phone if its last backup is older than this"),
     key("log.file", Form::Place, "also append everything printed to stderr to this file"),
-    key("log.level", Form::Level, "error, warning or info"),
+    key("log.level", Form::Level, "write only lines of this severity and above to the log: error, \
+        warning or info"),
 ];
 
 /// Former names of keys, which the file and the environment may still use, and their new names.
@@ -86,6 +94,31 @@ pub(crate) fn find(name: &str) -> Option<&'static Key> {
     let renamed = FORMER.iter().find(|(former, _)| *former == name);
     let name = renamed.map_or(name, |(_, name)| name);
     KEYS.iter().find(|key| key.name == name)
+}
+
+/// Returns the names under which a file may have the key of this name: its present name first.
+pub(crate) fn names(name: &str) -> Vec<&'static str> {
+    let Some(key) = find(name) else {
+        return Vec::new();
+    };
+    let former = FORMER.iter().filter(|(_, present)| *present == key.name);
+    std::iter::once(key.name)
+        .chain(former.map(|(former, _)| *former))
+        .collect()
+}
+
+/// Returns a value as TOML, from the form in which a user types it. `name` may be a rule of one
+/// phone, such as `phone.UDID.retention.keep-last`.
+pub(crate) fn literal(name: &str, value: &str) -> String {
+    let rule = name
+        .strip_prefix("phone.")
+        .and_then(|rest| rest.split_once('.'));
+    let key = find(rule.map_or(name, |(_, rule)| rule));
+    match key.map(|key| key.form) {
+        Some(Form::Flag) if ["true", "false"].contains(&value) => value.to_owned(),
+        Some(Form::Number(..) | Form::Patience) if value.parse::<i64>().is_ok() => value.to_owned(),
+        _ => toml_edit::Value::from(value).to_string(),
+    }
 }
 
 /// Returns the variables of all former names.

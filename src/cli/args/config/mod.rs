@@ -1,11 +1,14 @@
-//! Defines the keys of the config file and reads it. `commands/config` shows it.
+//! Defines the keys of the config file, reads it and changes it. `commands/config` shows it.
 //!
 //! A key has one meaning and three sources: a flag, an environment variable and a line of the file.
 //! The name of the variable connects them: every command line option that reads the variable takes
 //! its default from the file.
 
+mod change;
+pub(crate) mod file;
 mod keys;
 mod reader;
+mod template;
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +19,12 @@ use self::keys::{Form, Key};
 use crate::cli::exit;
 use crate::cli::render::output;
 
-pub(crate) use self::keys::{KEYS, former_variables, is_place, set_variable, variable};
+pub(crate) use self::change::{set, unset};
+pub(crate) use self::keys::{KEYS, former_variables, is_place, literal, set_variable, variable};
 pub(crate) use self::reader::{Config, Mistake};
+#[cfg(test)]
+pub(crate) use self::template::example;
+pub(crate) use self::template::template;
 
 impl Config {
     /// Returns the command with this file's values as its defaults.

@@ -1,5 +1,8 @@
 //! `idev-backup config`
 
+mod change;
+mod edit;
+
 use std::path::Path;
 
 use clap::{Args, Command, Subcommand};
@@ -7,15 +10,15 @@ use idev_backup::doctor::{Level, Line};
 use serde::Serialize;
 
 use crate::cli::args::config::{
-    Config, KEYS, Mistake, at, place, set_variable, tell_mistakes, variable,
+    Config, KEYS, Mistake, at, literal, place, set_variable, tell_mistakes, variable,
 };
-use crate::cli::args::variables;
+use crate::cli::args::{folders, variables};
 use crate::cli::exit;
-use crate::cli::render::{output, table};
+use crate::cli::render::output;
 
-/// Show and check the config file
+/// Show, check and change the config file
 ///
-/// Example:  idev-backup config show
+/// Example:  idev-backup config set retention.keep-last 5
 ///
 /// An option takes precedence over an environment variable, and a variable over the file.
 #[derive(Args)]
@@ -27,7 +30,7 @@ pub struct ConfigCommand {
     json: bool,
 }
 
-#[derive(Subcommand, Clone, Copy)]
+#[derive(Subcommand)]
 enum What {
     /// Show every key, its value, and the source of the value
     Show,
@@ -35,6 +38,31 @@ enum What {
     Path,
     /// Check the file and report every mistake
     Check,
+    /// Write a file that names and explains every key
+    Init {
+        /// Replace the file if it exists
+        #[arg(long, alias = "force")]
+        overwrite: bool,
+    },
+    /// Set a key, and keep everything else in the file
+    ///
+    /// Example:  idev-backup config set store /srv/backups
+    Set {
+        /// The key, for example retention.keep-last or phone.UDID.retention.keep-last
+        key: String,
+        /// The value, as for the option of the same meaning
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Remove a key, so that its default applies
+    Unset {
+        /// The key
+        key: String,
+    },
+    /// Open the file in an editor, and save it only without mistakes
+    ///
+    /// The variables VISUAL and EDITOR name the editor.
+    Edit,
 }
 
 #[derive(Serialize)]
@@ -66,54 +94,58 @@ impl ConfigCommand {
             output::tell("error: your home folder is not known\n  hint: name a file with --config");
             return exit::FAILED;
         };
-        let mut about = About {
-            path: path.display().to_string(),
-            exists: path.is_file(),
-            mistakes: None,
-            keys: None,
-        };
-        if let What::Path = self.what {
-            if self.json {
-                output::object("config", None, &about)
-            } else {
-                output::data(&about.path)
+        let done = match &self.what {
+            What::Show => Ok(self.examine(&path, is_named, command, true)),
+            What::Check => Ok(self.examine(&path, is_named, command, false)),
+            What::Path => {
+                self.tell_path(&path);
+                Ok(exit::DONE)
             }
-            return exit::DONE;
+            What::Init { overwrite } => change::init(&path, *overwrite, self.json),
+            What::Set { key, value } => change::set_key(&path, key, value, self.json),
+            What::Unset { key } => change::unset_key(&path, key, self.json),
+            What::Edit => edit::run(&path),
+        };
+        done.unwrap_or_else(|e| output::failure(&e, None, self.json))
+    }
+
+    fn tell_path(&self, path: &Path) {
+        let about = About::of(path);
+        if self.json {
+            output::object("config", None, &about)
+        } else {
+            output::data(&about.path)
         }
-        let (config, mistakes) = match Config::read(&path, is_named) {
+    }
+
+    /// Checks the file and the variables, and returns the exit code. Shows all keys if `is_show` is
+    /// set and there is no mistake.
+    fn examine(&self, path: &Path, is_named: bool, command: Command, is_show: bool) -> u8 {
+        let mut about = About::of(path);
+        let (config, mistakes) = match Config::read(path, is_named) {
             Ok(config) => (config, Vec::new()),
             Err(mistakes) => (Config::default(), mistakes),
         };
-        let code = tell_mistakes(&path, &mistakes, false);
+        let code = tell_mistakes(path, &mistakes, false);
         let of_variables = variables::mistakes(&command, std::env::vars_os());
         variables::tell(&of_variables, false);
-        let plain = Config::default().apply(command);
         let is_wrong = !mistakes.is_empty() || !of_variables.is_empty();
-        match (self.what, self.json) {
-            (What::Check, false) if !is_wrong && about.exists => {
-                output::line(&format!("{}: no mistakes", about.path));
-            }
-            (What::Check, false) if !is_wrong => {
-                output::line(&format!(
-                    "{}: the file does not exist, so the defaults apply",
-                    about.path
-                ));
-            }
-            (What::Show, false) if !is_wrong => {
-                let rows = std::iter::once(["KEY", "VALUE", "FROM"].map(str::to_owned).to_vec());
-                let rows = rows.chain(config.shown(&plain).into_iter().map(|shown| {
-                    vec![
-                        shown.key,
-                        shown.value.unwrap_or_default(),
-                        shown.from.into(),
-                    ]
-                }));
-                table::table(&rows.collect::<Vec<_>>())
+        let plain = Config::default().apply(command);
+        match (is_show, self.json) {
+            _ if is_wrong => {}
+            (true, true) => about.keys = Some(config.shown(&plain)),
+            (true, false) => {
+                let shown = config.shown(&plain);
+                shown
                     .iter()
-                    .for_each(|line| line.split('\n').for_each(output::finding));
+                    .for_each(|shown| output::finding(&shown.line()));
             }
-            (What::Show, true) if !is_wrong => about.keys = Some(config.shown(&plain)),
-            _ => {}
+            (false, _) if self.json => {}
+            (false, _) if about.exists => output::line(&format!("{}: no mistakes", about.path)),
+            (false, _) => output::line(&format!(
+                "{}: the file does not exist, so the defaults apply",
+                about.path
+            )),
         }
         if self.json {
             about.mistakes = Some(mistakes);
@@ -123,6 +155,31 @@ impl ConfigCommand {
             exit::worst(&[code, exit::USAGE])
         } else {
             exit::DONE
+        }
+    }
+}
+
+impl About {
+    fn of(path: &Path) -> About {
+        About {
+            path: path.display().to_string(),
+            exists: path.is_file(),
+            mistakes: None,
+            keys: None,
+        }
+    }
+}
+
+impl Shown {
+    /// Returns the key as it would stand in the file, with the source of its value.
+    fn line(&self) -> String {
+        let from = match (self.from, &self.variable) {
+            ("environment", Some(variable)) => variable,
+            (from, _) => from,
+        };
+        match &self.value {
+            Some(value) => format!("{} = {}   ({from})", self.key, literal(&self.key, value)),
+            None => format!("{} is not set", self.key),
         }
     }
 }
@@ -145,6 +202,7 @@ impl Config {
                 let (value, from) = match (&set, self.values.get(key.name)) {
                     (Some((_, text)), _) => (Some(text.clone()), "environment"),
                     (None, Some(text)) => (Some(text.clone()), "file"),
+                    (None, None) if key.name == "store" => (default_store(), "default"),
                     (None, None) => (default_of(plain, &own), "default"),
                 };
                 let variable = set.map_or(own, |(variable, _)| variable);
@@ -159,6 +217,12 @@ impl Config {
             .chain(of_phones)
             .collect()
     }
+}
+
+/// Returns the folder that is the store if nothing names one.
+fn default_store() -> Option<String> {
+    let (data, _) = folders::home().ok()?;
+    Some(data.join("idev-backup").display().to_string())
 }
 
 fn default_of(command: &Command, variable: &str) -> Option<String> {
