@@ -754,6 +754,100 @@ fn cut_at_random_bytes_preserves_backup() {
     assert!(compared(&rig.phone, &rig.current(), &NoPasswords).is_same());
 }
 
+/// Returns options that compare the contents of files while they are sent.
+fn while_sending() -> Options {
+    Options {
+        compare_while_sending: true,
+        ..how()
+    }
+}
+
+/// Checks that a restore that compares while it sends brings every byte, compares every file, and
+/// counts as a check of every byte.
+#[test]
+fn files_are_compared_while_sent() {
+    for config in [plain(), encrypting()] {
+        let password = config.backup_password.is_some().then_some(PASSWORD);
+        let rig = backed_up(config);
+        let before = sealed(&rig);
+        let options = Options {
+            password: password.and_then(known),
+            ..while_sending()
+        };
+        let report = restores(&rig, &rig.current(), &options);
+        assert_has_the_files_of(&rig.phone.ledger().unwrap(), &rig.phone);
+        // The phone's lists and property lists are compared too.
+        assert!(
+            report.compared_files.unwrap() > report.sent_files,
+            "{report:?}"
+        );
+        assert_eq!(Some(report.sent_files), report.listed_files);
+        let current = rig.store.current(rig.udid()).unwrap().unwrap();
+        let note = rig.store.notes(rig.udid()).unwrap().of(&current);
+        assert_eq!(note.verified.unwrap().how, "bytes");
+        assert_same(&before, &sealed(&rig), "after a restore");
+    }
+}
+
+/// Checks that altered contents end a restore before the phone accepts anything, that the damage is
+/// noted, and that the next restore then checks everything first. Other damage is found before
+/// anything is sent.
+#[test]
+fn damage_ends_restore_while_sending() {
+    type Damage = fn(&Path, &Path);
+    let table: [(&str, Damage, bool); 5] = [
+        ("altered", flip, true),
+        ("two altered", flip_two, true),
+        ("one with a digest altered", flip_digested, true),
+        ("missing", |_, file| fs::remove_file(file).unwrap(), false),
+        ("truncated", |_, file| fs::write(file, "x").unwrap(), false),
+    ];
+    for (name, damage, reaches_phone) in table {
+        let rig = backed_up(plain());
+        let victim = rig.current().join(victim(&rig));
+        damage(&rig.current(), &victim);
+        let error = fails(&rig, &rig.current(), &while_sending());
+        assert_eq!(error.kind(), FailureKind::Failed, "{name}: {error}");
+        assert_eq!(rig.phone.restores().len(), usize::from(reaches_phone));
+        if !reaches_phone {
+            assert!(matches!(error, Error::SourceDamaged(_)), "{name}: {error}");
+            continue;
+        }
+        let Error::Altered { report, left } = &error else {
+            panic!("{name}: {error}");
+        };
+        assert!(
+            matches!(left, Left::Partly { .. } | Left::AsItWas),
+            "{name}"
+        );
+        assert!(report.damage > 0 && error.to_string().contains("altered"));
+        assert!(error.hint().unwrap().contains("--repair"), "{name}");
+        assert_ne!(last(&rig.phone).code, Some(0), "{name}");
+        let current = rig.store.current(rig.udid()).unwrap().unwrap();
+        let note = rig.store.notes(rig.udid()).unwrap().of(&current);
+        assert!(note.damaged.is_some(), "{name}");
+
+        rig.phone.restart();
+        let error = fails(&rig, &rig.current(), &while_sending());
+        assert!(matches!(error, Error::SourceDamaged(_)), "{name}: {error}");
+        assert_eq!(rig.phone.restores().len(), 1, "{name}");
+    }
+}
+
+/// Checks that a backup without a list of hashes is checked completely before anything is sent.
+#[test]
+fn backup_without_hashes_is_checked_first() {
+    let rig = backed_up(plain());
+    let folder = rig.dir.path().join("elsewhere").join(UDID);
+    copy_dir(&rig.current(), &folder);
+    let report = restores(&rig, &folder, &while_sending());
+    assert_eq!(report.compared_files, None);
+    fs::write(folder.join("Manifest.db"), "x").unwrap();
+    rig.phone.restart();
+    let error = fails(&rig, &folder, &while_sending());
+    assert!(matches!(error, Error::SourceDamaged(_)), "{error}");
+}
+
 /// Checks that damage is found before the restore begins. `--force` overrides only altered bytes.
 #[test]
 fn damaged_backup_is_refused() {

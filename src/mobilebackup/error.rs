@@ -33,6 +33,9 @@ pub enum Error {
         /// The phone's reason; empty if it gave none.
         reason: String,
     },
+    /// This computer ended the dialog, because the files that it was sending are not what they
+    /// should be. The phone did not receive the end of its request.
+    Withheld,
     /// Phone and computer have no version of the protocol in common.
     NoCommonVersion,
     /// The wait was cancelled, and the phone has been informed.
@@ -100,6 +103,9 @@ impl fmt::Display for Error {
             Error::NoCommonVersion => {
                 f.write_str("the phone does not support a known version of the backup protocol")
             }
+            Error::Withheld => f.write_str(
+                "this computer ended the transfer, because a file is not what it should be",
+            ),
             Error::Cancelled => f.write_str("interrupted"),
         }
     }

@@ -33,6 +33,12 @@ pub trait Host {
     /// Opens a file for the phone to read.
     fn open(&mut self, path: &BackupPath) -> Result<Box<dyn Read + Send + '_>, Fault>;
 
+    /// Confirms that the phone may count the files of a request as sent. Called before the end of
+    /// the answer, so an error ends the session while the phone still waits for that end.
+    fn confirm_sent(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Lists a folder. An absent folder counts as empty.
     fn list(&mut self, path: &BackupPath) -> Result<Vec<Entry>, Fault>;
 

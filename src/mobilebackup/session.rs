@@ -181,6 +181,7 @@ impl Session {
                 faults.push((path.clone(), fault));
             }
         }
+        host.confirm_sent().map_err(|_| Error::Withheld)?;
         // This is needed for an empty list, too: the phone waits for it (limd#112).
         outgoing.finish().map_err(|e| Error::wire(DOING, e))?;
         Ok(Reply::Several(faults))

@@ -32,6 +32,19 @@ pub enum Error {
     /// The backup is damaged; nothing was sent.
     #[error("the backup is damaged, so nothing was sent to the phone: {}", .0.first_damage())]
     SourceDamaged(Box<verify::Report>),
+    /// The contents of files were found altered while they were sent. The phone did not receive the
+    /// end of its request, so it did not accept anything.
+    #[error(
+        "the backup is damaged, so this computer ended the restore before the phone had all files: \
+         {}\n  {left}",
+        .report.first_damage()
+    )]
+    Altered {
+        /// The check before the restore, with the altered files as its findings.
+        report: Box<verify::Report>,
+        /// The state in which the phone was left.
+        left: Left,
+    },
     /// The dialog ended before the phone gave its verdict.
     #[error("{cause}\n  {left}")]
     Dialog {

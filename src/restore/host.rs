@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::time::{Duration, SystemTime};
 
+use super::sent_hashes::{Comparison, Sent, SentHashes};
 use crate::base::backup_path::BackupPath;
 use crate::base::phases::Phases;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
-use crate::store::METADATA;
 use crate::store::restore_overlay::Overlay;
+use crate::store::{self, METADATA};
 
 /// A record of what happened while the phone was served.
 #[derive(Debug, Default)]
@@ -33,6 +34,9 @@ pub struct Course {
     pub preparing: Duration,
     /// Time from the first file to the verdict.
     pub sending: Duration,
+    /// Result of comparing the files with the list of hashes while they were sent; `None` if they
+    /// were not compared.
+    pub sent: Option<Sent>,
 }
 
 /// Maximum number of names that are kept for display.
@@ -52,14 +56,17 @@ pub struct SnapshotHost<'a> {
     files_total: Option<u64>,
     course: Course,
     known: HashSet<u64>,
+    hashes: Option<SentHashes>,
     phases: Phases<'a>,
 }
 
 impl<'a> SnapshotHost<'a> {
-    /// Begins to serve. The caller has already reported the phase [`Phase::Preparing`].
+    /// Begins to serve. The caller has already reported the phase [`Phase::Preparing`]. Compares the
+    /// files with `hashes` while they are sent, if there are any.
     pub fn new(
         overlay: Overlay,
         files_total: Option<u64>,
+        hashes: Option<SentHashes>,
         monitor: &'a dyn Monitor,
     ) -> SnapshotHost<'a> {
         SnapshotHost {
@@ -68,6 +75,7 @@ impl<'a> SnapshotHost<'a> {
             files_total,
             course: Course::default(),
             known: HashSet::new(),
+            hashes,
             phases: Phases::new(Phase::Preparing, monitor),
         }
     }
@@ -77,6 +85,7 @@ impl<'a> SnapshotHost<'a> {
         Course {
             preparing: self.phases.spent(Phase::Preparing),
             sending: self.phases.spent(Phase::Sending),
+            sent: self.hashes.map(SentHashes::finish),
             ..self.course
         }
     }
@@ -104,6 +113,14 @@ impl<'a> SnapshotHost<'a> {
         };
         if is_missed {
             note(&mut self.course.absent, || path.to_string());
+        }
+    }
+
+    /// Begins to compare a file with the list of hashes, if that is wanted and the list names it.
+    fn compare(&mut self, path: &BackupPath) -> Result<Option<Comparison>, store::Error> {
+        match (&mut self.hashes, self.overlay.sealed_path(path)) {
+            (Some(hashes), Some(name)) => hashes.begin(&name),
+            _ => Ok(None),
         }
     }
 
@@ -189,6 +206,10 @@ impl Host for SnapshotHost<'_> {
     }
 
     fn open(&mut self, path: &BackupPath) -> Result<Box<dyn Read + Send + '_>, Fault> {
+        // The session ends at the end of this request, so the rest need not be sent.
+        if self.hashes.as_ref().is_some_and(SentHashes::has_altered) {
+            return Err(Fault::Io);
+        }
         let payload = is_payload(path);
         let file = match self.overlay.open(path) {
             Ok(file) => file,
@@ -203,9 +224,17 @@ impl Host for SnapshotHost<'_> {
                 return Err(Fault::Io);
             }
         };
+        let comparison = match self.compare(path) {
+            Ok(comparison) => comparison,
+            Err(e) => {
+                note(&mut self.course.unread, || format!("{path}: {e}"));
+                return Err(Fault::Io);
+            }
+        };
         self.tell();
         Ok(Box::new(Counting {
             file,
+            comparison,
             path: path.clone(),
             payload,
             bytes: 0,
@@ -214,6 +243,13 @@ impl Host for SnapshotHost<'_> {
             known: &mut self.known,
             course: &mut self.course,
         }))
+    }
+
+    fn confirm_sent(&mut self) -> Result<(), Fault> {
+        match &self.hashes {
+            Some(hashes) if !hashes.wait() => Err(Fault::Io),
+            _ => Ok(()),
+        }
     }
 
     fn list(&mut self, path: &BackupPath) -> Result<Vec<Entry>, Fault> {
@@ -265,6 +301,7 @@ impl Host for SnapshotHost<'_> {
 /// was read to its end.
 struct Counting<'a, 'm> {
     file: std::fs::File,
+    comparison: Option<Comparison>,
     path: BackupPath,
     payload: bool,
     bytes: u64,
@@ -276,6 +313,9 @@ struct Counting<'a, 'm> {
 
 impl Read for Counting<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.comparison.as_ref().is_some_and(Comparison::is_in_vain) {
+            return Err(io::Error::other("another file of the backup is altered"));
+        }
         let n = match self.file.read(buffer) {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => {
                 note(&mut self.course.unread, || format!("{}: {e}", self.path));
@@ -284,6 +324,13 @@ impl Read for Counting<'_, '_> {
             other => other?,
         };
         self.bytes += n as u64;
+        if let Some(comparison) = &mut self.comparison {
+            match n {
+                0 if buffer.is_empty() => {}
+                0 => comparison.end(),
+                n => comparison.add(&buffer[..n]),
+            }
+        }
         if n == 0 && self.payload && !buffer.is_empty() {
             // Reading on after the end must not count the file twice.
             self.payload = false;
@@ -337,7 +384,7 @@ mod tests {
             if let Some(has) = has {
                 fs::write(folder.path().join(has), "x").unwrap();
             }
-            let mut host = SnapshotHost::new(Overlay::new(folder.path(), "U"), None, &Silent);
+            let mut host = SnapshotHost::new(Overlay::new(folder.path(), "U"), None, None, &Silent);
             assert!(host.open(&path(asked)).is_err());
             assert_eq!(host.finish().absent.is_empty(), !missed, "{has:?} {asked}");
         }
@@ -356,7 +403,7 @@ mod tests {
         }
         let [a, b] = names.map(|name| format!("{}/{name}", &name[..2]));
         let overlay = || Overlay::new(folder.path(), "U");
-        let mut host = SnapshotHost::new(overlay(), Some(2), &Silent);
+        let mut host = SnapshotHost::new(overlay(), Some(2), None, &Silent);
         host.begins(&asks(&[&a, &a], -1e300));
         assert_eq!(host.course.percent, Some(0.0));
         send(&mut host, &a);
@@ -371,7 +418,7 @@ mod tests {
         assert!(host.finish().asked_all);
 
         // In a partial restore only the phone knows the total.
-        let mut host = SnapshotHost::new(overlay(), Some(2), &Silent);
+        let mut host = SnapshotHost::new(overlay(), Some(2), None, &Silent);
         host.begins(&asks(&[&a], 5.0));
         send(&mut host, &a);
         host.begins(&asks(&[], 97.0));

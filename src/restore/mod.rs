@@ -2,8 +2,8 @@
 //!
 //! First the preflight gathers and judges the facts (`subject`, `preflight`) and checks the backup
 //! (`check_source`); only then is the phone asked to restore. It reads from the sealed backup
-//! through a temporary overlay (`host`), and its verdict decides (`run`). `steps` has the whole
-//! sequence.
+//! through a temporary overlay (`host`), each file is compared with the list of hashes while it is
+//! sent (`sent_hashes`), and the phone's verdict decides (`run`). `steps` has the whole sequence.
 
 mod app_list;
 mod check_source;
@@ -22,6 +22,7 @@ mod problem;
 pub mod rehearse;
 mod report;
 mod run;
+mod sent_hashes;
 mod steps;
 pub mod subject;
 mod tolerated;
@@ -33,5 +34,6 @@ pub use left::Left;
 pub use options::Options;
 pub use problem::Problem;
 pub use report::{Report, Seconds};
+pub use sent_hashes::Sent;
 pub use steps::restore;
 pub use tolerated::tolerated;

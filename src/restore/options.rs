@@ -28,6 +28,11 @@ pub struct Options {
     pub partial_at_own_risk: bool,
     /// The depth of the check of the backup before anything is sent.
     pub depth: Depth,
+    /// Compare the contents of files with the list of hashes while they are sent, instead of
+    /// reading everything before; structure, names and sizes are still checked before. Has no
+    /// effect on a backup without a proven list of hashes, on one that an earlier check found
+    /// damaged, with [`force`](Options::force), and with [`Depth::Quick`].
+    pub compare_while_sending: bool,
     /// Continue in spite of damage that the phone does not notice
     /// ([`tolerated`](super::tolerated)).
     pub force: bool,
@@ -55,6 +60,7 @@ impl Default for Options {
             only: Vec::new(),
             partial_at_own_risk: false,
             depth: Depth::Deep,
+            compare_while_sending: false,
             force: false,
             password: None,
             stay_awake: false,

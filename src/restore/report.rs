@@ -32,6 +32,9 @@ pub struct Report {
     pub sent_files: u64,
     /// Total bytes of these files.
     pub sent_bytes: u64,
+    /// Number of files whose contents matched the list of hashes while they were sent; null if the
+    /// backup was checked before anything was sent.
+    pub compared_files: Option<u64>,
     /// True if the list of applications was sent.
     pub apps: bool,
     /// True if the phone keeps its own settings.

@@ -10,6 +10,7 @@ use super::host::{Course, SnapshotHost};
 use super::left::Left;
 use super::options::Options;
 use super::problem::Problem;
+use super::sent_hashes::SentHashes;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::units::{count, counted};
@@ -21,6 +22,7 @@ use crate::reader;
 use crate::restore::subject::Source;
 use crate::restore::{Error, app_list, partial};
 use crate::store::restore_overlay::Overlay;
+use crate::store::sums_index::SumsIndex;
 use crate::transport::Attached;
 
 /// Time between two checks for a phone that restarts.
@@ -45,20 +47,23 @@ pub(super) struct Job<'a> {
     pub(super) takes_less: bool,
     /// The list to show the phone instead of the backup's own.
     pub(super) list: Option<&'a Path>,
+    /// The index of the hashes to compare the files with while they are sent.
+    pub(super) index: Option<SumsIndex>,
 }
 
 impl Job<'_> {
     /// Runs the restore inside a sync session. Returns what happened, and true if the list of
     /// applications was sent.
     pub(super) fn run(
-        &self,
+        mut self,
         session: &mut Session,
         problems: &mut Vec<String>,
     ) -> Result<(Course, bool), Error> {
         self.monitor.phase(Phase::Preparing);
         let sync = SyncLock::take(session, &self.connector.token)?;
         let has_apps = self.hand_apps_over(session, problems)?;
-        let ended = self.dialog(session);
+        let index = self.index.take();
+        let ended = self.dialog(session, index);
         let judged = ended.and_then(|(verdict, course)| self.judge(verdict, course, problems));
         match &judged {
             Err(e) if has_apps && may_have_taken(e) => self.monitor.note(
@@ -77,6 +82,7 @@ impl Job<'_> {
     fn dialog(
         &self,
         session: &mut Session,
+        index: Option<SumsIndex>,
     ) -> Result<(Result<Verdict, mobilebackup::Error>, Course), Error> {
         let target = self.phone.udid.as_str();
         // A backup that does not tell its phone is assumed to be of this one.
@@ -118,7 +124,8 @@ impl Job<'_> {
                 let place = overlay.show(&shown, list.to_path_buf());
                 place.map_err(|e| Error::Store(crate::store::Error::io("show", list, e)))?;
             }
-            let mut host = SnapshotHost::new(overlay, self.files_total, self.monitor);
+            let hashes = index.map(SentHashes::new);
+            let mut host = SnapshotHost::new(overlay, self.files_total, hashes, self.monitor);
             let verdict = dialog.restore(source, target, &how, &mut host);
             let course = host.finish();
             drop(watch);
@@ -134,6 +141,14 @@ impl Job<'_> {
         problems: &mut Vec<String>,
     ) -> Result<Course, Error> {
         let left = left_after(&course, self.options.reboot);
+        if course
+            .sent
+            .as_ref()
+            .is_some_and(|sent| !sent.altered.is_empty())
+        {
+            // Whatever the phone answered, the backup is damaged. The caller reports that.
+            return Ok(course);
+        }
         match verdict {
             Ok(Verdict { code: 0, .. }) => {
                 // The phone received an error for each of these files and ignored it.
@@ -334,7 +349,7 @@ pub(super) fn await_return(
 }
 
 /// Returns the state in which the phone is left after this course of the dialog.
-fn left_after(course: &Course, reboots: bool) -> Left {
+pub(super) fn left_after(course: &Course, reboots: bool) -> Left {
     match course.sent_files {
         0 => Left::AsItWas,
         _ if course.asked_all => Left::All { reboots },

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::check_source::{check, known_damage};
+use super::check_source::{Outlined, check, known_damage, outline};
 use super::dry_run::{Considered, weigh};
 use super::error::Error;
 use super::held::Held;
@@ -14,7 +14,7 @@ use super::partial::{self, Shown};
 use super::preflight;
 use super::problem::Problem;
 use super::report::{Report, Seconds};
-use super::run::{Job, await_return};
+use super::run::{Job, await_return, left_after};
 use super::subject::{Source, Target};
 use super::tolerated::{tolerated, tolerated_files};
 use crate::base::keep_awake::Awake;
@@ -23,8 +23,10 @@ use crate::device::connector::Connector;
 use crate::device::trust;
 use crate::history::change;
 use crate::reader;
+use crate::store::sums::{self, Hash};
+use crate::store::sums_index::SumsIndex;
 use crate::transport::Attached;
-use crate::verify::{self, Outcome};
+use crate::verify::{self, Depth, Finding, Outcome, Wrong};
 
 /// Restores a backup to a phone. Returns once the phone has reported success. The caller must hold
 /// the lock since before the backup was shown to the user, or another run may have put a newer one
@@ -56,7 +58,7 @@ pub fn restore(
     // Done before the check, which reads every byte: a part without files should be reported at
     // once.
     let part = partial::show(folder, options)?;
-    let checked = steps.check()?;
+    let (checked, index) = steps.check(&source)?;
     steps.tolerate(&checked)?;
     if connector.token.cancelled() {
         return Err(Error::Interrupted);
@@ -67,7 +69,15 @@ pub fn restore(
     let phone = &connector.phone(Some(phone.udid.as_str()))?;
     // The phone never asks for files that no list names, so the list gives the total.
     let listed_files = part.as_ref().map(|part| part.files).or(checked.listed);
-    let (course, apps) = steps.send(phone, &source, &target, part.as_ref(), listed_files)?;
+    let request = Request {
+        phone,
+        source: &source,
+        target: &target,
+        part: part.as_ref(),
+        listed_files,
+        index,
+    };
+    let (course, apps) = steps.send(request, checked)?;
     let is_back = steps.await_return(phone)?;
     steps.seconds.total = started.elapsed().as_secs_f64();
     Ok(Report {
@@ -76,6 +86,7 @@ pub fn restore(
         listed_files,
         sent_files: course.sent_files,
         sent_bytes: course.sent_bytes,
+        compared_files: course.sent.map(|sent| sent.matching),
         apps,
         kept_settings: options.keep_settings,
         system_files: options.system_files,
@@ -85,6 +96,18 @@ pub fn restore(
         problems: steps.problems,
         seconds: steps.seconds,
     })
+}
+
+/// Everything that is sent to the phone, and to which phone.
+struct Request<'a> {
+    phone: &'a Attached,
+    source: &'a Source,
+    target: &'a Target,
+    part: Option<&'a Shown>,
+    /// Number of files that the phone is expected to request.
+    listed_files: Option<u64>,
+    /// The hashes to compare the files with while they are sent.
+    index: Option<SumsIndex>,
 }
 
 /// The state that the steps of a restore share.
@@ -129,17 +152,23 @@ impl Steps<'_> {
         }
     }
 
-    /// Checks the backup and notes the result in its history.
-    fn check(&mut self) -> Result<verify::Report, Error> {
+    /// Checks the backup and notes the result in its history. Returns an index of its hashes if the
+    /// contents of its files are still to be compared.
+    fn check(&mut self, source: &Source) -> Result<(verify::Report, Option<SumsIndex>), Error> {
         let clock = Instant::now();
         let token = &self.connector.token;
+        let outlined = outline(source, self.folder, self.options, token, self.monitor)?;
+        if let Some(Outlined { checked, index }) = outlined {
+            self.seconds.check = clock.elapsed().as_secs_f64();
+            return Ok((checked, Some(index)));
+        }
         let checked = check(self.folder, self.options, token, self.monitor)?;
         change::record(&checked, self.monitor);
         self.seconds.check = clock.elapsed().as_secs_f64();
         if checked.outcome == Outcome::Damaged && !(self.options.force && tolerated(&checked)) {
             return Err(Error::SourceDamaged(Box::new(checked)));
         }
-        Ok(checked)
+        Ok((checked, None))
     }
 
     /// Reports the faults of a backup that the user wants to restore anyway. Otherwise, a fault is
@@ -168,12 +197,15 @@ impl Steps<'_> {
     /// applications was sent.
     fn send(
         &mut self,
-        phone: &Attached,
-        source: &Source,
-        target: &Target,
-        part: Option<&Shown>,
-        files_total: Option<u64>,
+        request: Request<'_>,
+        checked: verify::Report,
     ) -> Result<(Course, bool), Error> {
+        let Request {
+            phone,
+            source,
+            target,
+            ..
+        } = request;
         let mut session = self.connector.session(phone)?;
         let job = Job {
             connector: self.connector,
@@ -183,11 +215,25 @@ impl Steps<'_> {
             free_bytes: target.free_bytes,
             options: self.options,
             monitor: self.monitor,
-            files_total,
+            files_total: request.listed_files,
             takes_less: preflight::takes_less(source, target, self.options),
-            list: part.map(|part| part.list.as_path()),
+            list: request.part.map(|part| part.list.as_path()),
+            index: request.index,
         };
         let (course, has_apps) = job.run(&mut session, &mut self.problems)?;
+        if let Some(sent) = &course.sent
+            && !sent.altered.is_empty()
+        {
+            let report = damaged(checked, &sent.altered);
+            change::record(&report, self.monitor);
+            return Err(Error::Altered {
+                report: Box::new(report),
+                left: left_after(&course, self.options.reboot),
+            });
+        }
+        if let Some(compared) = compared(self.folder, checked, &course) {
+            change::record(&compared, self.monitor);
+        }
         self.seconds.prepare = course.preparing.as_secs_f64();
         self.seconds.send = course.sending.as_secs_f64();
         Ok((course, has_apps))
@@ -213,4 +259,48 @@ impl Steps<'_> {
         self.problems.push(problem.to_string());
         self.monitor.problem(problem.into());
     }
+}
+
+/// Returns the report of a check that found these files altered while they were sent.
+fn damaged(checked: verify::Report, files: &[String]) -> verify::Report {
+    let finding = |file: &String| Finding {
+        wrong: Wrong::Altered,
+        domain: None,
+        relative_path: None,
+        file: file.clone(),
+        detail: "its contents have changed since they were received".to_owned(),
+        hash: None,
+        shows_on_phone: false,
+    };
+    verify::Report {
+        outcome: Outcome::Damaged,
+        damage: files.len() as u64,
+        findings: files.iter().map(finding).collect(),
+        ..checked
+    }
+}
+
+/// Returns the report of a check of every byte, if every file that the list of hashes names was
+/// compared while it was sent. A phone that leaves out system files does not request all of them.
+fn compared(folder: &Path, checked: verify::Report, course: &Course) -> Option<verify::Report> {
+    let sent = course.sent.as_ref()?;
+    let is_all = sent.not_compared == 0
+        && course.unread.is_empty()
+        && course.sent_files >= sent.payload_files
+        && sent.matching >= course.sent_files;
+    // Property lists that the phone did not request.
+    let is_right = |(name, wanted): &(String, Hash)| {
+        sums::hash_file(&folder.join(name)).is_ok_and(|(found, _)| found == *wanted)
+    };
+    let outcome = if checked.remarks > 0 {
+        Outcome::WholeWithRemarks
+    } else {
+        Outcome::Whole
+    };
+    (is_all && sent.not_requested.iter().all(is_right)).then(|| verify::Report {
+        outcome,
+        depth: Depth::Bytes,
+        hashed: sent.matching,
+        ..checked
+    })
 }

@@ -46,6 +46,7 @@ mod set_aside;
 pub mod sizes;
 pub mod snapshot;
 pub mod sums;
+pub(crate) mod sums_index;
 mod tally;
 mod trash;
 pub mod walk;

@@ -95,6 +95,17 @@ impl Overlay {
         }
     }
 
+    /// Returns the path of a file below the sealed backup's folder, with `/` between components, if
+    /// the file comes from there.
+    pub(crate) fn sealed_path(&self, path: &BackupPath) -> Option<String> {
+        let Place::Sealed(file) = self.place(path.as_str()) else {
+            return None;
+        };
+        let below = file.strip_prefix(&self.sealed).ok()?;
+        let parts: Option<Vec<&str>> = below.iter().map(|part| part.to_str()).collect();
+        Some(parts?.join("/"))
+    }
+
     /// Lists a folder. A missing folder is empty.
     pub fn list(&mut self, path: &BackupPath) -> io::Result<Listing> {
         let mut found = Listing::new();

@@ -484,7 +484,8 @@ def restore(ours, on, runs):
             programs = {
                 "idev-backup --quick-check": [*mine, "--quick-check", "latest"],
                 "idevicebackup2": ["idevicebackup2", "restore", "--system", "--settings", store],
-                "idev-backup, every byte checked before": [*mine, "latest"],
+                "idev-backup, every byte compared while sent": [*mine, "latest"],
+                "idev-backup --check-first": [*mine, "--check-first", "latest"],
             }
             costs = {}
             for _ in range(runs):

@@ -307,6 +307,7 @@ pub fn restore(error: &restore::Error) -> Option<String> {
             let hints: Vec<&str> = lines.iter().filter_map(|l| l.hint.as_deref()).collect();
             return Some(hints.join("; "));
         }
+        Error::Altered { report, .. } => return Some(restore::preflight::repair_hint(report)),
         Error::SourceDamaged(report) => {
             let repair = restore::preflight::repair_hint(report);
             return Some(if restore::tolerated(report) {

@@ -74,6 +74,10 @@ pub struct Restore {
     /// Wait until the phone is back after its restart
     #[arg(long, conflicts_with = "no_reboot")]
     wait: bool,
+    /// Read and decrypt every byte of the backup before anything is sent; without this option, the
+    /// contents are compared with the recorded hashes while they are sent
+    #[arg(long, conflicts_with = "quick_check")]
+    check_first: bool,
     /// Check only the names and sizes in the backup, not every byte
     #[arg(long)]
     quick_check: bool,
@@ -214,6 +218,7 @@ impl Restore {
             } else {
                 Depth::Deep
             },
+            compare_while_sending: !self.check_first && !self.rehearse,
             force: self.force,
             password,
             advise: Some(hints::restore),
