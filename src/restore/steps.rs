@@ -297,10 +297,11 @@ fn compared(folder: &Path, checked: verify::Report, course: &Course) -> Option<v
     } else {
         Outcome::Whole
     };
-    (is_all && sent.not_requested.iter().all(is_right)).then(|| verify::Report {
+    let report = verify::Report {
         outcome,
         depth: Depth::Bytes,
         hashed: sent.matching,
         ..checked
-    })
+    };
+    (is_all && sent.not_requested.iter().all(is_right)).then_some(report)
 }
