@@ -10,6 +10,7 @@ pub mod failure;
 #[allow(dead_code, unused_imports, reason = "the tests need a part of it")]
 pub mod hints;
 
+use idev_backup::mobilebackup::error_codes::Refusal;
 use idev_backup::{backup, export, history, reader, restore, verify};
 
 /// An error for which the program has advice.
@@ -33,6 +34,7 @@ advised! {
     export::Error: hints::export,
     history::Error: hints::history,
     reader::Error: hints::read,
+    Refusal: hints::refusal,
     restore::Error: hints::restore,
     verify::Error: hints::verify,
 }

@@ -592,7 +592,7 @@ fn unrestarted_phone_refuses_next_restore() {
     };
     assert_eq!(refusal.code, 102);
     assert!(matches!(left, Left::All { .. }), "{left:?}");
-    assert!(refusal.hint.unwrap().contains("restart"));
+    assert!(refusal.hint().unwrap().contains("restart"));
     rig.phone.restart();
     restores(&rig, &rig.current(), &quick());
 }

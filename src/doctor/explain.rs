@@ -16,8 +16,76 @@ pub struct Explanation {
     pub of: String,
     /// The meaning of the code or message.
     pub means: String,
-    /// Advice for the user.
-    pub hint: Option<String>,
+    /// The failure behind it, by which a program gives advice.
+    #[serde(skip)]
+    pub failure: Failure,
+}
+
+/// A failure that a code or a message stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// A verdict of the phone, by its code; 0 is success.
+    Verdict(i64),
+    /// A refusal of lockdown, by its code.
+    Lockdown(&'static str),
+    /// A refusal of usbmuxd, by its number.
+    Usbmuxd(u64),
+    /// The failure of a file that always fails.
+    FileProvider,
+    /// The phone was silent for longer than the program waits.
+    Silence,
+    /// The phone was disconnected, or its connection broke.
+    ConnectionLost,
+    /// The phone no longer trusts this computer.
+    TrustLost,
+    /// The secure connection was ended.
+    TlsEnded,
+    /// usbmuxd could not connect to the phone.
+    NoConnection,
+    /// The phone sent no message.
+    NoMessage,
+    /// No phone is connected.
+    NoDevice,
+    /// usbmuxd is not running.
+    NoUsbmuxd,
+    /// The USB device may not be opened.
+    UsbRefused,
+    /// Phone and program have no version of the protocol in common.
+    NoCommonVersion,
+    /// The phone's backup service did not agree on a version.
+    NoVersionExchange,
+    /// The phone ended the backup, and the program gives no reason.
+    Ended,
+    /// The phone did not begin a backup.
+    NotBegun,
+    /// A backup failed, and the program gives no reason.
+    BackupFailed,
+    /// A restore failed, and the program gives no reason.
+    RestoreFailed,
+    /// The phone waited too long for the computer.
+    TimedOut,
+    /// The phone is locked.
+    PhoneLocked,
+    /// The phone's administrator requires encryption.
+    EncryptionRequired,
+    /// The backup password is wrong.
+    WrongPassword,
+    /// The backup is damaged.
+    Damaged,
+    /// Status.plist of the backup is missing or cannot be read.
+    NoStatus,
+    /// Files of an earlier backup are in the folder Snapshot.
+    SnapshotLeft,
+    /// A folder is not a backup of the phone.
+    NotABackup,
+    /// The phone lacks free space.
+    PhoneFull,
+    /// The computer lacks free space.
+    ComputerFull,
+    /// The computer could not write the backup.
+    NotWritten,
+    /// A file on the computer is locked or may not be used.
+    FileLocked,
 }
 
 /// Explains every known code and message in `text`. The list is empty if nothing in it is known.
@@ -32,7 +100,7 @@ pub fn explain(text: &str) -> Vec<Explanation> {
     let mut others = Vec::new();
     for line in text.lines() {
         match messages::explained(line) {
-            Some((words, means, hint)) => found.add(&format!("{words:?}"), means, Some(hint)),
+            Some((words, means, failure)) => found.add(&format!("{words:?}"), means, failure),
             None => others.push(line),
         }
     }
@@ -58,7 +126,7 @@ pub fn explain(text: &str) -> Vec<Explanation> {
         found.add(
             "FileProvider's backup_manifest.db",
             "on iOS 17 this one file always fails; it holds none of your data",
-            Some("do nothing: the backup is good if nothing else failed"),
+            Failure::FileProvider,
         );
     }
     if found.0.is_empty() {
@@ -70,11 +138,11 @@ pub fn explain(text: &str) -> Vec<Explanation> {
 struct Found(Vec<Explanation>);
 
 impl Found {
-    fn add(&mut self, of: &str, means: &str, hint: Option<&str>) {
+    fn add(&mut self, of: &str, means: &str, failure: Failure) {
         let explanation = Explanation {
             of: of.to_owned(),
             means: means.to_owned(),
-            hint: hint.map(str::to_owned),
+            failure,
         };
         if !self.0.contains(&explanation) {
             self.0.push(explanation);
@@ -84,8 +152,8 @@ impl Found {
     fn verdict(&mut self, code: i64) {
         let of = format!("MBErrorDomain {code}");
         match error_codes::described(code) {
-            Some(refusal) => self.add(&of, &refusal.cause, refusal.hint.as_deref()),
-            None if code == 0 => self.add(&of, "it ended without an error", None),
+            Some(refusal) => self.add(&of, &refusal.cause, Failure::Verdict(code)),
+            None if code == 0 => self.add(&of, "it ended without an error", Failure::Verdict(0)),
             None => {}
         }
     }
@@ -93,7 +161,7 @@ impl Found {
     fn lockdown(&mut self, name: &str) {
         if let Some(word) = lockdown_codes::WORDS.iter().find(|word| word.code == name) {
             let of = format!("lockdown's {name}");
-            self.add(&of, word.meaning, Some(word.hint));
+            self.add(&of, word.meaning, Failure::Lockdown(word.code));
         }
     }
 
@@ -104,7 +172,7 @@ impl Found {
         };
         if DAEMON.contains(&number) {
             let of = format!("usbmuxd's result {number}");
-            self.add(&of, &refused.to_string(), refused.hint());
+            self.add(&of, &refused.to_string(), Failure::Usbmuxd(number));
         }
     }
 }
@@ -222,9 +290,6 @@ fn libimobiledevice_lockdown(number: i64, found: &mut Found) {
 fn from_libimobiledevice(text: &str, found: &mut Found) {
     const LOST: &str = "the connection to the phone was lost, or the phone sent nothing for so \
         long that the program gave up";
-    const AGAIN: &str = "check the cable, keep the phone awake and try again; `idev-backup \
-        create` waits for 31 minutes of silence (--patience), because phones are silent while \
-        they look for changes";
     if let Some(at) = text.find("lockdownd") {
         let rest = &text[at..];
         if let Some(number) = rest.find('-').and_then(|at| number_at(&rest[at..])) {
@@ -234,7 +299,7 @@ fn from_libimobiledevice(text: &str, found: &mut Found) {
                     "libimobiledevice's lockdown error -5 (SSL)",
                     "the connection to the phone could not be secured: the phone no longer trusts \
                      this computer, in most cases",
-                    Some("pair again: `idev-backup unpair`, then `idev-backup pair`"),
+                    Failure::TrustLost,
                 );
             }
         }
@@ -244,12 +309,12 @@ fn from_libimobiledevice(text: &str, found: &mut Found) {
         match number_at(&text[at + "from mobilebackup2".len()..]) {
             Some(number @ (-5..=-3 | -256)) => {
                 let of = format!("libimobiledevice's mobilebackup2 error {number}");
-                found.add(&of, LOST, Some(AGAIN));
+                found.add(&of, LOST, Failure::Silence);
             }
             Some(-8) => found.add(
                 "libimobiledevice's mobilebackup2 error -8",
                 "the phone and the program do not support a common version of the backup protocol",
-                Some("use a newer program"),
+                Failure::NoCommonVersion,
             ),
             _ => {}
         }
@@ -258,7 +323,7 @@ fn from_libimobiledevice(text: &str, found: &mut Found) {
         found.add(
             "no device found",
             "no phone is connected, or usbmuxd does not see it",
-            Some("run `idev-backup doctor`, which checks USB, usbmuxd and trust"),
+            Failure::NoDevice,
         );
     }
     for (at, _) in text.match_indices("exit") {
@@ -303,7 +368,7 @@ fn from_the_daemon(text: &str, found: &mut Found) {
 /// The explanation of a message without a code: the code that belongs to it, or a text of ours.
 enum Phrase {
     Code(i64),
-    Words(&'static str, &'static str),
+    Words(&'static str, Failure),
 }
 
 /// Messages of phones (from public threads and the strings of the backup agent), of Finder and of
@@ -334,14 +399,14 @@ const PHRASES: [(&str, Phrase); 23] = [
         "disconnected",
         Phrase::Words(
             "the connection to the phone was lost",
-            "use another cable and another port, without a hub, keep the phone awake, and try again",
+            Failure::ConnectionLost,
         ),
     ),
     (
         "session failed",
         Phrase::Words(
             "the phone ended the backup, and the program does not give the reason",
-            "restart the phone and run `idev-backup create`, which reports the phone's own reason",
+            Failure::Ended,
         ),
     ),
     (
@@ -349,8 +414,7 @@ const PHRASES: [(&str, Phrase); 23] = [
         Phrase::Words(
             "the phone did not begin a backup: it is locked or busy, or another program is using \
              it",
-            "unlock it, close other programs that use it, and try again; if that does not help, \
-             restart it",
+            Failure::NotBegun,
         ),
     ),
 ];
@@ -362,7 +426,7 @@ fn by_phrase(text: &str, found: &mut Found) {
     };
     match meaning {
         Phrase::Code(code) => found.verdict(*code),
-        Phrase::Words(means, hint) => found.add(&format!("{phrase:?}"), means, Some(hint)),
+        Phrase::Words(means, failure) => found.add(&format!("{phrase:?}"), means, *failure),
     }
 }
 

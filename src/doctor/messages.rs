@@ -1,25 +1,22 @@
 //! Explains messages of phones and programs by their wording: those without a code, and those whose
 //! code is misleading.
 
+use super::explain::Failure;
+
 /// A known message: the words that a line must all contain, in lower case, and the explanation.
 struct Saying {
     words: &'static [&'static str],
     means: &'static str,
-    hint: &'static str,
+    failure: Failure,
 }
 
-const fn saying(words: &'static [&'static str], means: &'static str, hint: &'static str) -> Saying {
-    Saying { words, means, hint }
+const fn saying(words: &'static [&'static str], means: &'static str, failure: Failure) -> Saying {
+    Saying {
+        words,
+        means,
+        failure,
+    }
 }
-
-const CABLE: &str =
-    "use another cable and another port, without a hub, keep the phone awake, and try again";
-const DAMAGED: &str = "run `idev-backup verify`, which lists what is missing or damaged; \
-    `idev-backup create --full` makes a new backup";
-const PASSWORD: &str = "use the password that the phone had when the backup was made; \
-    `idev-backup encryption check` tries one";
-const SPACE_ON_PHONE: &str = "free space on the phone (Settings > General > Storage) or erase it \
-    in its settings, and restore again";
 
 /// The known messages, quoted from public threads. The first that matches a line explains it.
 #[rustfmt::skip]
@@ -27,117 +24,108 @@ const SAYINGS: &[Saying] = &[
     saying(&["error removing snapshot directory"],
         "the folder Snapshot of the backup on the computer still holds files of an earlier \
          backup, and the phone could not remove them. The phone itself is fine",
-        "remove the folder Snapshot in the backup's folder, or make the backup with `idev-backup \
-         create`, which begins without one"),
+        Failure::SnapshotLeft),
     saying(&["cannot parse a null or zero-length data"],
         "a property list of the backup on the computer is empty, usually Manifest.plist: that \
          backup is damaged",
-        DAMAGED),
+        Failure::Damaged),
     saying(&["mdm setting present"],
         "the phone's administrator (a configuration profile) requires encrypted backups, so \
          encryption cannot be switched off",
-        "keep the backup password, or ask the phone's administrator. Settings > General > VPN & \
-         Device Management shows the profile"),
+        Failure::EncryptionRequired),
     saying(&["could not perform backup protocol version exchange"],
         "the phone's backup service did not answer as the program expects: the program is too old for this iOS, or the connection was lost",
-        "use a newer program, or `idev-backup create`; if that fails too, use another cable and unlock the phone"),
+        Failure::NoVersionExchange),
     saying(&["could not read filename"],
         "the connection to the phone was lost during the transfer",
-        CABLE),
+        Failure::ConnectionLost),
     saying(&["too large filename length"],
         "the program lost its position in the data from the phone, usually after a lost connection",
-        CABLE),
+        Failure::ConnectionLost),
     saying(&["/itunesrestore"],
         "the connection to the phone was lost during a restore, while the phone's list of apps was written",
-        CABLE),
+        Failure::ConnectionLost),
     saying(&["insufficient free disk space on device"],
         "the phone does not have enough free space for the restore",
-        SPACE_ON_PHONE),
+        Failure::PhoneFull),
     saying(&["references files not in backup"],
         "files that the backup's list names are missing from the backup: it is damaged",
-        DAMAGED),
+        Failure::Damaged),
     saying(&["multiple errors downloading files"],
         "the phone did not receive files of the backup: they are missing or damaged",
-        DAMAGED),
+        Failure::Damaged),
     saying(&["error reading status", "status.plist"],
         "Status.plist of the backup on the computer is missing or cannot be read",
-        "check that you may read the backup's folder; `idev-backup verify` lists what else is \
-         missing, and `idev-backup create --full` makes a new backup"),
+        Failure::NoStatus),
     saying(&["backup could not be saved on the computer"],
         "the computer could not write the backup: its disk is full, or the backup folder is not \
          writable",
-        "free space, or name another folder with --store; on macOS give the program Full Disk Access"),
+        Failure::NotWritten),
     saying(&["requested it time out"],
         "the phone waited too long for the computer: it was locked, or the connection was too slow or lost",
-        "unlock the phone, use its cable rather than Wi-Fi, and try again"),
+        Failure::TimedOut),
     saying(&["reading from or writing to the"],
         "the connection to the phone was lost, or the phone could not read its storage",
-        CABLE),
+        Failure::ConnectionLost),
     saying(&["(-54)"],
         "a file on the computer is locked, or may not be read or written",
-        "check the permissions of the backup folder, or name another with --store"),
+        Failure::FileLocked),
     saying(&["back up", "because an error occurred"],
         "the program does not give the cause: disk space on the computer, a damaged older backup, \
          the connection, or the phone",
-        "run `idev-backup doctor`, which checks each of them; `idev-backup create` reports the \
-         phone's own reason"),
+        Failure::BackupFailed),
     saying(&["password was incorrect"],
         "the backup password is wrong",
-        PASSWORD),
+        Failure::WrongPassword),
     saying(&["enough free space", "available on this computer"],
         "there is not enough disk space for the backup on the computer",
-        "free space, or use another disk with --store"),
+        Failure::ComputerFull),
     saying(&["not restore", "enough free space"],
         "the phone does not have enough free space for the restore",
-        SPACE_ON_PHONE),
+        Failure::PhoneFull),
     saying(&["could not be restored", "internal error"],
         "the program does not give the cause: the phone could not complete the restore",
-        "check the backup with `idev-backup verify --deep`, update and restart phone and computer, and try again"),
+        Failure::RestoreFailed),
     saying(&["connectionterminatederror"],
         "the connection to the phone was lost",
-        CABLE),
+        Failure::ConnectionLost),
     saying(&["notenoughdiskspaceerror"],
         "the disk of the computer is full",
-        "free space, or use another disk with --store"),
+        Failure::ComputerFull),
     saying(&["ssleoferror"],
         "the other side ended the secure connection: the connection was lost, or the pairing has \
          become invalid",
-        "connect the phone again; if that does not help, run `idev-backup unpair` and \
-         `idev-backup pair`"),
+        Failure::TlsEnded),
     saying(&["lockdownd, error code -8"],
         "usbmuxd could not connect to the phone: a bad cable, a phone that is restarting, or Windows without Apple's service",
-        "connect the phone again and wait until it has started; `idev-backup doctor` checks the \
-         connection"),
+        Failure::NoConnection),
     saying(&["device is not ready yet"],
         "the phone sent no message: the connection was lost, or the phone was locked or ended the backup",
-        "unlock the phone, use another cable, and try again; `idev-backup create` reports the \
-         phone's own reason"),
+        Failure::NoMessage),
     saying(&["no info.plist found for udid"],
         "the given folder is not a backup of this phone, or its Info.plist is missing: such \
          programs usually expect the folder above it",
-        "name the folder that contains the folder named after the UDID; `idev-backup verify \
-         FOLDER` lists what is missing"),
+        Failure::NotABackup),
     saying(&["libusb_error_access"],
         "the USB device may not be opened: a udev rule is missing (Linux), or another driver has it",
-        "install the rule that `idev-backup udev-rule` prints, then connect the phone again"),
+        Failure::UsbRefused),
     saying(&["usbmuxd_get_device_list", "opening socket"],
         "usbmuxd is not running, so programs do not see the phone",
-        "start it (`sudo systemctl start usbmuxd`) or install it; if that does not help, run \
-         `idev-backup doctor`"),
+        Failure::NoUsbmuxd),
     saying(&["0xe8000084"],
         "the phone was disconnected",
-        CABLE),
+        Failure::ConnectionLost),
     saying(&["0xe80000e2"],
         "the phone is locked",
-        "unlock it with its passcode, and try again"),
+        Failure::PhoneLocked),
 ];
 
-/// Explains a line by its wording. Returns the words that matched, the meaning and the advice.
-pub(super) fn explained(line: &str) -> Option<(&'static str, &'static str, &'static str)> {
+/// Explains a line by its wording. Returns the words that matched, the meaning and the failure.
+pub(super) fn explained(line: &str) -> Option<(&'static str, &'static str, Failure)> {
     let line = line.to_ascii_lowercase().replace('\u{2019}', "'");
     let fits = |saying: &&Saying| saying.words.iter().all(|words| line.contains(words));
     let saying = SAYINGS.iter().find(fits)?;
-    Some((saying.words.last()?, saying.means, saying.hint))
+    Some((saying.words.last()?, saying.means, saying.failure))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Explains the phone's verdict: cause, evidence and next step for every MBErrorDomain code.
+//! Explains the phone's verdict: cause and evidence for every MBErrorDomain code.
 
 use std::fmt;
 
@@ -18,10 +18,38 @@ pub struct Refusal {
     pub cause: String,
     /// The phone's own message.
     pub evidence: String,
-    /// Advice for the user.
-    pub hint: Option<String>,
     /// The kind of failure, which determines the exit code.
     pub kind: FailureKind,
+    /// The code whose meaning applies: `code`, unless the phone's message is more precise.
+    pub meaning: i64,
+    /// The request that was refused.
+    pub during: During,
+}
+
+/// The request that a phone refused, with the facts on which the next step depends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum During {
+    /// A backup.
+    Backup {
+        /// The phone's last request for more space, if there was one.
+        shortage: Option<Shortage>,
+        /// The phone's capacity, if it is known.
+        capacity_bytes: Option<u64>,
+    },
+    /// A change of the backup password.
+    PasswordChange {
+        /// True if the phone's administrator requires encryption.
+        is_required: bool,
+        /// True if the present password was sent.
+        has_old: bool,
+    },
+    /// A restore.
+    Restore {
+        /// The space that must be freed on the phone, if it lacks any and the amount is known.
+        missing_bytes: Option<u64>,
+        /// True if the phone forbids restores.
+        is_forbidden: bool,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -79,8 +107,12 @@ pub fn explain(
     capacity_bytes: Option<u64>,
     place: &str,
 ) -> Refusal {
-    let words = words(actual_code(verdict.code, &verdict.description));
-    let mut refusal = refusal(verdict, words);
+    let during = During::Backup {
+        shortage,
+        capacity_bytes,
+    };
+    let meaning = actual_code(verdict.code, &verdict.description);
+    let mut refusal = refusal(verdict, words(meaning), meaning, during);
     if let (105, Some(shortage)) = (verdict.code, shortage) {
         let (need, free) = (shortage.required_bytes(), shortage.free_bytes);
         refusal.cause = format!(
@@ -88,16 +120,6 @@ pub fn explain(
             size(need),
             size(free)
         );
-        refusal.hint = Some(match capacity_bytes {
-            Some(capacity) if need > capacity.saturating_mul(2) => format!(
-                "restart the phone and try again: its estimate exceeds its own capacity ({})",
-                size(capacity)
-            ),
-            _ => format!(
-                "free {}, or use another disk with --store",
-                size(shortage.missing_bytes())
-            ),
-        });
     }
     refusal
 }
@@ -118,40 +140,24 @@ pub fn actual_code(code: i64, description: &str) -> i64 {
 /// administrator requires encryption.
 pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> Refusal {
     let code = actual_code(verdict.code, &verdict.description);
-    let (kind, cause, hint) = words(code);
-    let (cause, hint) = match code {
-        22 => (
-            "the phone's administrator (a configuration profile) requires encrypted backups",
-            hint,
-        ),
-        207 if is_required => (
+    let (kind, cause) = words(code);
+    let cause = match code {
+        1 => "the phone could not change the backup password",
+        22 => "the phone's administrator (a configuration profile) requires encrypted backups",
+        207 if is_required => {
             "the phone refused: the backup password is wrong, or its administrator requires a \
-             different one",
-            Some("ask the phone's administrator"),
-        ),
-        207 if has_old => (
-            "the backup password is wrong",
-            Some(
-                "use the password that was set when encryption was switched on, on this or \
-                 another computer. If it is forgotten, Settings > General > Transfer or Reset > \
-                 Reset > Reset All Settings on the phone removes it; this keeps your data and \
-                 resets settings",
-            ),
-        ),
-        207 => (
-            "the phone does not accept this password, or already has one",
-            Some("run `idev-backup encryption status` to see whether it has one"),
-        ),
-        208 => (
-            "the phone is locked, or its passcode was not entered in time",
-            Some("unlock it, try again, and enter the passcode when the phone asks for it"),
-        ),
-        13 => (cause, hint),
-        1 => ("the phone could not change the backup password", None),
-        14 => (cause, hint),
-        _ => (cause, Some("restart the phone and try again")),
+             different one"
+        }
+        207 if has_old => "the backup password is wrong",
+        207 => "the phone does not accept this password, or already has one",
+        208 => "the phone is locked, or its passcode was not entered in time",
+        _ => cause,
     };
-    refusal(verdict, (kind, cause, hint))
+    let during = During::PasswordChange {
+        is_required,
+        has_old,
+    };
+    refusal(verdict, (kind, cause), code, during)
 }
 
 /// The space that a restore needs.
@@ -163,19 +169,34 @@ pub struct Need {
     pub free_bytes: Option<u64>,
 }
 
-fn refusal(verdict: &Verdict, (kind, cause, hint): (FailureKind, &str, Option<&str>)) -> Refusal {
+fn refusal(
+    verdict: &Verdict,
+    (kind, cause): (FailureKind, &str),
+    meaning: i64,
+    during: During,
+) -> Refusal {
     Refusal {
         code: verdict.code,
         cause: cause.to_owned(),
         evidence: quoted(&verdict.description),
-        hint: hint.map(str::to_owned),
         kind,
+        meaning,
+        during,
     }
 }
 
 /// Explains why the phone refused to restore a backup.
 pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
-    let mut refusal = refusal(verdict, restore_words(verdict.code));
+    let missing = need
+        .free_bytes
+        .map(|free| need.backup_bytes.saturating_sub(free));
+    let is_forbidden = verdict.code == 1 && verdict.description.contains("not allowed");
+    let during = During::Restore {
+        missing_bytes: missing.filter(|missing| *missing > 0),
+        is_forbidden,
+    };
+    let words = restore_words(verdict.code);
+    let mut refusal = refusal(verdict, words, verdict.code, during);
     // The computer already has the backup, so both codes concern space on the phone.
     if matches!(verdict.code, 105 | 106) {
         let backup = need.backup_bytes;
@@ -187,144 +208,62 @@ pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
              the backup in addition to its own data",
             size(backup)
         );
-        let missing = need.free_bytes.map(|free| backup.saturating_sub(free));
-        if let Some(missing) = missing.filter(|missing| *missing > 0) {
-            refusal.hint = Some(format!(
-                "free at least {} on the phone (Settings > General > Storage) or erase it in its \
-                 settings, and run the same command again",
-                size(missing)
-            ));
-        }
     }
-    if verdict.code == 1 && verdict.description.contains("not allowed") {
+    if is_forbidden {
         refusal.cause = "the phone may not be restored from a backup".to_owned();
-        refusal.hint = Some(
-            "ask the phone's administrator, or remove the profile that forbids it (Settings > \
-             General > VPN & Device Management)"
-                .to_owned(),
-        );
     }
     refusal
 }
 
-/// Returns kind, cause and next step of a code at the end of a restore, where many codes mean
-/// something else than at the end of a backup.
-fn restore_words(code: i64) -> (FailureKind, &'static str, Option<&'static str>) {
+/// Returns kind and cause of a code at the end of a restore, where many codes mean something else
+/// than at the end of a backup.
+fn restore_words(code: i64) -> (FailureKind, &'static str) {
     use FailureKind::{Failed, Interrupted, Locked, NoSpace, WrongPassword};
-    const AGAIN: Option<&str> = Some("restart the phone and run the same command again");
-    const VERIFY: Option<&str> = Some(
-        "run `idev-backup verify --deep`, which finds damage in the backup; `idev-backup list` \
-         shows other backups",
-    );
     match code {
-        1 => (Failed, "the phone could not restore the backup", AGAIN),
-        4 => (
-            Failed,
-            "the phone did not find a file that it needs",
-            VERIFY,
-        ),
+        1 => (Failed, "the phone could not restore the backup"),
+        4 => (Failed, "the phone did not find a file that it needs"),
         11 => (
             Failed,
             "the phone cannot read the property lists of the backup",
-            VERIFY,
         ),
-        25 => (
-            Failed,
-            "the phone is being restored from iCloud",
-            Some(
-                "wait until Settings > [name] > iCloud > iCloud Backup no longer shows a restore, or stop it there",
-            ),
-        ),
-        101 | 103 => (Failed, "the phone could not read the backup", VERIFY),
+        25 => (Failed, "the phone is being restored from iCloud"),
+        101 | 103 => (Failed, "the phone could not read the backup"),
         102 => (
             Failed,
             "the phone could not write its own files, usually because an earlier restore was not \
              followed by a restart",
-            AGAIN,
         ),
-        105 | 106 => (
-            NoSpace,
-            "the phone lacks free space",
-            Some(
-                "free space on the phone (Settings > General > Storage) or erase it in its \
-                 settings, and run the same command again",
-            ),
-        ),
-        202 => (Interrupted, "the restore was cancelled on the phone", AGAIN),
+        105 | 106 => (NoSpace, "the phone lacks free space"),
+        202 => (Interrupted, "the restore was cancelled on the phone"),
         203 => (
             Failed,
             "the backup was made with an iOS version that the phone does not accept, usually a \
              newer one",
-            Some("update the phone and run the same command again"),
         ),
-        204 => (Failed, "the backup is empty or was never finished", VERIFY),
+        204 => (Failed, "the backup is empty or was never finished"),
         205 => (
             Failed,
             "the phone found the backup damaged: files that its list names are missing, contents \
              do not match, or its keys are missing",
-            VERIFY,
         ),
-        207 => (
-            WrongPassword,
-            "the backup password is wrong",
-            Some(
-                "use the password that the phone had when the backup was made; `idev-backup \
-                 encryption check` tries one",
-            ),
-        ),
+        207 => (WrongPassword, "the backup password is wrong"),
         208 => (
             Locked,
             "the phone is locked, or its passcode was not entered in time",
-            Some(
-                "run the same command again, unlock the phone, and enter the passcode when it asks for it",
-            ),
         ),
         209 => (
             Failed,
             "the key of a file is missing, so the file cannot be decrypted",
-            VERIFY,
         ),
-        211 => (
-            Failed,
-            "Find My is switched on",
-            Some(
-                "switch off Settings > [name] > Find My > Find My iPhone, run the same command \
-                 again, and switch it on again afterwards",
-            ),
-        ),
-        212 => (
-            Failed,
-            "the phone has not been set up yet",
-            Some(
-                "finish its setup (\"Hello\") without restoring anything there, and run the same command again",
-            ),
-        ),
-        13 => {
-            let (kind, cause, _) = words(code);
-            (
-                kind,
-                cause,
-                Some("unlock the phone, keep it unlocked, and run the same command again"),
-            )
-        }
-        14 => {
-            let (kind, cause, _) = words(code);
-            (
-                kind,
-                cause,
-                Some("wait for it to end or restart the phone, and run the same command again"),
-            )
-        }
-        code => {
-            let (kind, cause, _) = words(code);
-            (kind, cause, AGAIN)
-        }
+        211 => (Failed, "Find My is switched on"),
+        212 => (Failed, "the phone has not been set up yet"),
+        code => words(code),
     }
 }
 
 /// Explains a code without its context; `None` if its meaning is not known.
 pub fn described(code: i64) -> Option<Refusal> {
-    let (kind, cause, hint) = words(code);
+    let (kind, cause) = words(code);
     let at_restore = match code {
         105 => "; at the end of a restore, the phone lacks free space",
         _ => "",
@@ -333,180 +272,92 @@ pub fn described(code: i64) -> Option<Refusal> {
         code,
         cause: format!("{cause}{at_restore}"),
         evidence: String::new(),
-        hint: hint.map(str::to_owned),
         kind,
+        meaning: code,
+        during: During::Backup {
+            shortage: None,
+            capacity_bytes: None,
+        },
     })
 }
 
 /// The cause given for a code whose meaning is not documented anywhere.
 const NOT_DESCRIBED: &str = "the phone gave up, with an undocumented code";
 
-/// Returns kind, cause and next step of a code. Sources: messages that devices sent in public
+/// Returns kind and cause of a code. Sources: messages that devices sent in public
 /// threads (shared dialogs, error-codes), and the strings of the phone's backup agent.
-fn words(code: i64) -> (FailureKind, &'static str, Option<&'static str>) {
+fn words(code: i64) -> (FailureKind, &'static str) {
     use FailureKind::{Failed, Locked, Lost, NoSpace, WrongPassword};
-    const AGAIN: Option<&str> = Some("restart the phone and run `idev-backup create` again");
-    const FULL: Option<&str> = Some("run `idev-backup create --full`");
     match code {
-        1 => (Failed, "the phone could not make the backup", AGAIN),
-        2 => (Failed, "several things went wrong on the phone", AGAIN),
+        1 => (Failed, "the phone could not make the backup"),
+        2 => (Failed, "several things went wrong on the phone"),
         3 => (
             Failed,
             "the phone could not make its snapshot, because one of an earlier run still exists",
-            Some(
-                "restart the phone, which removes the old snapshot, then run `idev-backup create` \
-                 again",
-            ),
         ),
-        4 => (Failed, "the phone did not find a file that it needs", FULL),
+        4 => (Failed, "the phone did not find a file that it needs"),
         5..=7 => (
             Failed,
             "the phone found a folder instead of a file, or a file instead of a folder",
-            FULL,
         ),
-        9 | 100 => (
-            Failed,
-            "the phone had an input/output error",
-            Some(
-                "restart the phone and try again; if the error stays, run `idev-backup create \
-                 --full`",
-            ),
-        ),
+        9 | 100 => (Failed, "the phone had an input/output error"),
         11 => (
             Failed,
             "the phone cannot read the property lists of the backup",
-            FULL,
         ),
-        13 => (
-            Locked,
-            "the phone is locked",
-            Some("unlock it and try again"),
-        ),
-        14 => (
-            Failed,
-            "the phone is busy",
-            Some("wait until it has finished what it is doing and try again"),
-        ),
-        17 => (
-            Failed,
-            "the phone asks to try again later",
-            Some("try again in a few minutes"),
-        ),
+        13 => (Locked, "the phone is locked"),
+        14 => (Failed, "the phone is busy"),
+        17 => (Failed, "the phone asks to try again later"),
         22 => (
             Failed,
             "the phone's administrator (a configuration profile) does not allow it, or requires \
              encrypted backups",
-            Some(
-                "ask the phone's administrator; Settings > General > VPN & Device Management \
-                 shows the profile",
-            ),
         ),
-        24 => (Failed, "the phone was not permitted to do something", AGAIN),
+        24 => (Failed, "the phone was not permitted to do something"),
         25 => (
             Failed,
             "the phone is being restored from iCloud and does not make backups meanwhile",
-            Some("wait until Settings > [name] > iCloud > iCloud Backup no longer shows a restore"),
         ),
-        26 => (
-            Failed,
-            "the phone could not move a file across its volumes",
-            AGAIN,
-        ),
-        101 => (Failed, "the phone could not read its own files", AGAIN),
+        26 => (Failed, "the phone could not move a file across its volumes"),
+        101 => (Failed, "the phone could not read its own files"),
         102 => (
             Failed,
             "the phone could not write its own files, often because an earlier restore was not \
              followed by a restart",
-            AGAIN,
         ),
-        103 => (
-            Failed,
-            "the phone could not read the status of the backup",
-            // A locked phone reports this code too (limd#125).
-            Some(
-                "unlock the phone and try again; if the error stays, run `idev-backup create \
-                 --full`",
-            ),
-        ),
-        104 => (
-            Failed,
-            "some files could not be sent",
-            Some(
-                "unlock the phone, keep its screen on, and try again; files that fail each time are named above",
-            ),
-        ),
-        105 => (
-            NoSpace,
-            "there is not enough disk space for the backup",
-            Some("free space, or use another disk with --store"),
-        ),
-        106 => (
-            NoSpace,
-            "the phone itself lacks free space",
-            Some("free some space on the phone (Settings > General > Storage)"),
-        ),
+        103 => (Failed, "the phone could not read the status of the backup"),
+        104 => (Failed, "some files could not be sent"),
+        105 => (NoSpace, "there is not enough disk space for the backup"),
+        106 => (NoSpace, "the phone itself lacks free space"),
         202 => (
             FailureKind::Interrupted,
             "the backup was cancelled on the phone",
-            Some("run `idev-backup create` again"),
         ),
         203 => (
             Failed,
             "the backup in the store was made with an iOS version that the phone does not accept",
-            FULL,
         ),
         204 => (
             Failed,
             "the backup in the store is empty or was never finished",
-            FULL,
         ),
         205 => (
             Failed,
             "the phone found the backup damaged: files that its list names are missing, or \
              contents do not match",
-            Some(
-                "run `idev-backup verify` to see the damage, and `idev-backup create --full` for \
-                 a new backup",
-            ),
         ),
         207 => (
             WrongPassword,
             "the backup password is wrong, or the phone's administrator requires one",
-            Some("use the password that was set when encryption was switched on"),
         ),
-        208 => (
-            Locked,
-            "the passcode was not entered on the phone in time",
-            Some(
-                "run `idev-backup create` again and enter the passcode when the phone asks for it",
-            ),
-        ),
-        209 => (Failed, "the phone lacks the key of a file", AGAIN),
-        210 => (Failed, "the phone has no iCloud account", None),
-        211 => (
-            Failed,
-            "Find My is switched on",
-            Some(
-                "switch off Settings > [name] > Find My > Find My iPhone, and switch it on again \
-                 afterwards",
-            ),
-        ),
-        212 => (
-            Failed,
-            "the phone has not been set up yet",
-            Some("finish its setup (\"Hello\") and try again"),
-        ),
-        217..=220 | 223 => (
-            Failed,
-            "the phone postponed the backup",
-            Some("try again in a few minutes"),
-        ),
-        300..=310 => (
-            Lost,
-            "the phone could not reach iCloud",
-            Some("check the phone's network and try again"),
-        ),
-        _ => (Failed, NOT_DESCRIBED, AGAIN),
+        208 => (Locked, "the passcode was not entered on the phone in time"),
+        209 => (Failed, "the phone lacks the key of a file"),
+        210 => (Failed, "the phone has no iCloud account"),
+        211 => (Failed, "Find My is switched on"),
+        212 => (Failed, "the phone has not been set up yet"),
+        217..=220 | 223 => (Failed, "the phone postponed the backup"),
+        300..=310 => (Lost, "the phone could not reach iCloud"),
+        _ => (Failed, NOT_DESCRIBED),
     }
 }
 
@@ -565,22 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn implausible_estimate_is_attributed_to_phone() {
-        // From pmd3#1879: a 256 GB phone claimed to need 969 GB.
-        let shortage = Shortage {
-            asked_bytes: 667_490_157_139,
-            free_bytes: 302_044_200_960,
-        };
-        let verdict = Verdict {
-            code: 105,
-            description: String::new(),
-        };
-        let refusal = explain(&verdict, Some(shortage), Some(247_983_448_064), "/srv");
-        assert!(refusal.hint.unwrap().contains("its estimate"));
-    }
-
-    #[test]
-    fn refused_restore_gets_fitting_hint() {
+    fn refused_restore_gets_fitting_cause() {
         for code in [
             1, 4, 11, 13, 14, 25, 100, 101, 102, 103, 105, 106, 202, 203, 204, 205, 207, 208, 209,
             211, 212, -99,
@@ -594,11 +430,6 @@ mod tests {
                 free_bytes: Some(12_000_000_000),
             };
             let refusal = explain_restore(&verdict, need);
-            let hint = refusal.hint.clone().unwrap_or_default();
-            assert!(
-                !hint.is_empty() && !hint.contains("create"),
-                "{code}: {hint}"
-            );
             assert!(
                 !refusal.cause.contains("make the backup"),
                 "{code}: {refusal}"
@@ -606,7 +437,6 @@ mod tests {
             if matches!(code, 105 | 106) {
                 let told = refusal.to_string();
                 assert!(told.contains("61.3 GB, the phone had 12.0 GB"), "{told}");
-                assert!(hint.contains("at least 49.3 GB"), "{hint}");
             }
         }
     }

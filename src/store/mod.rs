@@ -57,7 +57,7 @@ pub use error::Error;
 pub use layout::is_backup;
 pub use lock::Lock;
 pub use missing_store::Absence;
-pub use names::{METADATA, RECORDED, REPORT, SUMS};
+pub use names::{FORMAT, MARK, METADATA, NOTES, RECORDED, REPORT, SUMS};
 pub use permissions::is_refused;
 pub use record::{Id, Record};
 pub use retention::Policy;

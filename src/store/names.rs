@@ -4,10 +4,10 @@
 pub(super) const OWN: &str = ".idev-backup";
 
 /// The name of the file that marks a folder as a store.
-pub(super) const MARK: &str = "store.json";
+pub const MARK: &str = "store.json";
 
 /// The store format that this version reads and writes.
-pub(super) const FORMAT: u64 = 2;
+pub const FORMAT: u64 = 2;
 
 /// The name of a backup's list of hashes.
 pub const SUMS: &str = "SHA256SUMS";

@@ -5,14 +5,21 @@ use std::io::{IsTerminal, Read};
 use idev_backup::doctor::explain::{self, Explanation};
 use serde::Serialize;
 
-use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
+use crate::cli::{exit, hints};
 
 #[derive(Serialize)]
 struct Explained {
     text: String,
-    explanations: Vec<Explanation>,
+    explanations: Vec<Advised>,
+}
+
+#[derive(Serialize)]
+struct Advised {
+    #[serde(flatten)]
+    explanation: Explanation,
+    hint: Option<String>,
 }
 
 /// Explains an error message and returns the exit code.
@@ -24,7 +31,11 @@ pub fn explain(words: &[String], as_json: bool) -> u8 {
         },
         words => words.join(" "),
     };
-    let explanations = explain::explain(&text);
+    let advised = |explanation: Explanation| Advised {
+        hint: hints::explained(explanation.failure),
+        explanation,
+    };
+    let explanations: Vec<Advised> = explain::explain(&text).into_iter().map(advised).collect();
     if explanations.is_empty() {
         let nothing = Failure::Command {
             what: format!("{:?} is not a known error", text.trim()),
@@ -38,9 +49,9 @@ pub fn explain(words: &[String], as_json: bool) -> u8 {
         output::object("explained", None, &Explained { text, explanations });
         return exit::DONE;
     }
-    for explanation in &explanations {
+    for Advised { explanation, hint } in &explanations {
         output::finding(&format!("{}: {}", explanation.of, explanation.means));
-        if let Some(hint) = &explanation.hint {
+        if let Some(hint) = hint {
             output::finding(&format!("  hint: {hint}"));
         }
     }

@@ -1,15 +1,23 @@
 //! Advice for each failure: what the user does next, in terms of this program's commands and flags.
 
+mod explained;
+mod phone;
 mod problems;
+mod refusals;
+mod store;
 
 use std::io::ErrorKind;
 
 use idev_backup::automation::policy::Described;
 use idev_backup::restore::partial::NoPart;
-use idev_backup::transport::plist_stream::FrameError;
 use idev_backup::{backup, encryption, export, history, mobilebackup, reader, restore, verify};
 
+pub use self::explained::explained;
+pub use self::phone::device;
+use self::phone::dialog;
 pub use self::problems::problem;
+pub use self::refusals::refusal;
+pub use self::store::store;
 use super::exit;
 use super::failure::Failure;
 
@@ -45,10 +53,10 @@ pub fn describe_backup(error: &backup::Error) -> Described {
 /// Returns the advice for a failure, if there is any.
 pub fn of(failure: &Failure) -> Option<String> {
     match failure {
-        Failure::Device(e) => e.hint(),
+        Failure::Device(e) => device(e),
         Failure::Read(e) => read(e),
         Failure::Export(e) => export(e),
-        Failure::Store(e) => e.hint().map(str::to_owned),
+        Failure::Store(e) => store(e).map(str::to_owned),
         Failure::Verify(e) => verify(e),
         Failure::History(e) => history(e),
         Failure::Backup(e) => backup(e),
@@ -113,7 +121,7 @@ pub fn read(error: &reader::Error) -> Option<String> {
         Error::PasswordSource(source) => {
             return source.downcast_ref::<Failure>().and_then(of);
         }
-        Error::Store(e) => return e.hint().map(str::to_owned),
+        Error::Store(e) => return store(e).map(str::to_owned),
         _ => return None,
     };
     Some(hint.to_owned())
@@ -155,7 +163,7 @@ pub fn verify(error: &verify::Error) -> Option<String> {
     use verify::Error;
     match error {
         Error::Read(e) => read(e),
-        Error::Store(e) => e.hint().map(str::to_owned),
+        Error::Store(e) => store(e).map(str::to_owned),
         Error::NotInStore(_) | Error::NoHashes(_) => {
             Some("make a new one: `idev-backup create --full`".to_owned())
         }
@@ -167,7 +175,7 @@ pub fn verify(error: &verify::Error) -> Option<String> {
 pub fn history(error: &history::Error) -> Option<String> {
     use history::Error;
     let hint = match error {
-        Error::Store(e) => return e.hint().map(str::to_owned),
+        Error::Store(e) => return store(e).map(str::to_owned),
         Error::Verify(e) => return verify(e),
         Error::EmptyName => {
             "`idev-backup list` shows what the store holds; in a script, check where the name \
@@ -226,13 +234,13 @@ pub fn history(error: &history::Error) -> Option<String> {
 pub fn backup(error: &backup::Error) -> Option<String> {
     use backup::Error;
     let hint = match error {
-        Error::Device(e) => return e.hint(),
+        Error::Device(e) => return device(e),
         Error::Dialog(e) => dialog(e)?,
-        Error::Store(e) | Error::Keeping(e) => e.hint()?,
+        Error::Store(e) | Error::Keeping(e) => store(e)?,
         Error::History(e) => return history(e),
         Error::Read(e) => return read(e),
         Error::Verify(e) => return verify(e),
-        Error::Refused(refusal) => return refusal.hint.clone(),
+        Error::Refused(e) => return refusal(e),
         Error::CheckFailed(_) => {
             "run `idev-backup create --full`; if it happens again, check the disk"
         }
@@ -245,50 +253,23 @@ pub fn backup(error: &backup::Error) -> Option<String> {
     Some(hint.to_owned())
 }
 
-fn dialog(error: &mobilebackup::Error) -> Option<&'static str> {
-    use mobilebackup::Error;
-    Some(match error {
-        Error::Wire {
-            cause: FrameError::Io(_),
-            ..
-        }
-        | Error::HungUp { .. } => {
-            "check the cable, keep the phone awake and run `idev-backup create` again: it \
-            continues where it stopped if the phone allows it"
-        }
-        Error::Hostile(_) => {
-            "do not trust this phone, or the device between it and this computer. Nothing outside \
-            the draft was changed"
-        }
-        Error::Strange { .. } | Error::Wire { .. } => {
-            "unplug the phone, restart it and try again; if it happens again, please report it"
-        }
-        Error::NoCommonVersion => NEWER,
-        Error::Cancelled => {
-            "run `idev-backup create` at any time: it continues where this run stopped if the \
-            phone allows it"
-        }
-        _ => return None,
-    })
-}
-
 /// Returns the advice for a failed change of the encryption, if there is any.
 pub fn encryption(error: &encryption::Error) -> Option<String> {
     use encryption::Error;
     let hint = match error {
-        Error::Device(e) => return e.hint(),
+        Error::Device(e) => return device(e),
         Error::Dialog(e) => dialog(e)?,
         Error::PasswordDialog(mobilebackup::Error::NoCommonVersion) => NEWER,
         Error::PasswordDialog(_) => {
             "connect the phone again and run `idev-backup encryption status`. If encryption is \
             on, try both passwords: `idev-backup encryption change` accepts only the right one"
         }
-        Error::Refused(refusal) => return refusal.hint.clone(),
+        Error::Refused(e) => return refusal(e),
         Error::AlreadyOn => "`idev-backup encryption change` sets another password",
         Error::NotOn => "turn it on with `idev-backup encryption on`",
         Error::Required => "ask the administrator of the phone",
         Error::BadPassword(_) => PASSWORD_SOURCES,
-        Error::Store(e) => e.hint()?,
+        Error::Store(e) => store(e)?,
         Error::History(e) => return history(e),
         _ => return None,
     };
@@ -299,8 +280,8 @@ pub fn encryption(error: &encryption::Error) -> Option<String> {
 pub fn restore(error: &restore::Error) -> Option<String> {
     use restore::Error;
     let hint = match error {
-        Error::Device(e) => return e.hint(),
-        Error::Store(e) => e.hint()?,
+        Error::Device(e) => return device(e),
+        Error::Store(e) => store(e)?,
         Error::Read(e) => return read(e),
         Error::Verify(e) => return verify(e),
         Error::NotReady(lines) => {
@@ -327,7 +308,7 @@ pub fn restore(error: &restore::Error) -> Option<String> {
             mobilebackup::Error::NoCommonVersion => NEWER,
             cause => left.hint_after(cause),
         },
-        Error::Refused { refusal, .. } => return refusal.hint.clone(),
+        Error::Refused { refusal: e, .. } => return refusal(e),
         Error::NothingTaken { .. } => {
             "restart the phone and run the same command again; `idev-backup verify --deep` shows \
             what is wrong with the backup"

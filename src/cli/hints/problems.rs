@@ -2,7 +2,10 @@
 
 use idev_backup::automation::hooks;
 use idev_backup::base::problem::Problem;
-use idev_backup::{backup, encryption, history, restore, store};
+use idev_backup::{backup, encryption, history, restore};
+
+use super::phone::device;
+use super::store::{set_aside, store};
 
 /// Returns the advice for a problem, if there is any.
 pub fn problem(problem: &Problem) -> Option<String> {
@@ -18,8 +21,8 @@ pub fn problem(problem: &Problem) -> Option<String> {
         Some(set_aside(aside))
     } else if let Some(encryption::NotSeen { .. }) = problem.downcast_ref() {
         Some("run `idev-backup encryption status` after a minute".to_owned())
-    } else if let Some(error) = problem.downcast_ref::<store::Error>() {
-        error.hint().map(str::to_owned)
+    } else if let Some(error) = problem.downcast_ref() {
+        store(error).map(str::to_owned)
     } else {
         None
     }
@@ -50,8 +53,8 @@ fn backup(problem: &backup::Problem) -> Option<String> {
         Problem::NoLargeFiles => {
             "format it as exFAT, APFS, NTFS or ext4, or use another disk with --store"
         }
-        Problem::NotRemoved(e) | Problem::NotTidied(e) => return e.hint().map(str::to_owned),
-        Problem::NoApps(e) | Problem::NoMediaSettings(e) => return e.hint(),
+        Problem::NotRemoved(e) | Problem::NotTidied(e) => return store(e).map(str::to_owned),
+        Problem::NoApps(e) | Problem::NoMediaSettings(e) => return device(e),
         Problem::Unconfirmed => return None,
     };
     Some(hint.to_owned())
@@ -62,7 +65,7 @@ fn history(problem: &history::Problem) -> Option<String> {
     match problem {
         Problem::PinsUnknown { cause, .. }
         | Problem::Stays { cause, .. }
-        | Problem::NotTidied(cause) => cause.hint().map(str::to_owned),
+        | Problem::NotTidied(cause) => store(cause).map(str::to_owned),
         Problem::AdoptedDamaged { path, .. } => Some(format!("idev-backup verify {path}")),
         Problem::Unproven => {
             Some("run `idev-backup verify`, which lists the damage, and check the disk".to_owned())
@@ -98,16 +101,5 @@ fn hook(problem: &hooks::Problem) -> Option<&'static str> {
             "install notify-send (`sudo apt install libnotify-bin`), or omit --notify; a cron job \
             needs the DISPLAY and DBUS_SESSION_BUS_ADDRESS of the session that added it",
         ),
-    }
-}
-
-fn set_aside(aside: &store::SetAside) -> String {
-    match &aside.backup {
-        Some(backup) => format!(
-            "that folder may contain a backup: if `idev-backup verify` finds it complete, adopt \
-            it with `idev-backup adopt {}`. The folder is not used otherwise and can be removed",
-            backup.display()
-        ),
-        None => "that folder is not used and can be removed".to_owned(),
     }
 }

@@ -1,0 +1,208 @@
+//! Advice for failures to reach a phone or to talk to it.
+
+use idev_backup::device;
+use idev_backup::mobilebackup;
+use idev_backup::transport::plist_stream::FrameError;
+use idev_backup::transport::{self, Trouble, udev_rule};
+
+use super::NEWER;
+
+const CONNECT_AGAIN: &str = "check the cable, unlock the phone, and try again";
+const UNLOCK_OR_RESTART: &str =
+    "unlock the phone; if that does not help, unplug it, restart it and plug it in again";
+const TAP_AGAIN: &str = "run `idev-backup pair` again and tap Trust";
+
+/// Returns the advice for a failed communication with a phone, if there is any.
+pub fn device(error: &device::Error) -> Option<String> {
+    use device::Error;
+    let hint = match error {
+        Error::NoDevice { .. } => {
+            "connect it with a cable, unlock it and tap Trust; `idev-backup devices` lists \
+            connected phones"
+        }
+        Error::WhichDevice { .. } => {
+            "choose one with --device and its UDID or name (`create --all` backs up all of them)"
+        }
+        Error::Transport(e) => return transport(e),
+        Error::Lockdown { code, .. } => lockdown(code)?,
+        Error::NotPaired => "run `idev-backup pair` and tap Trust on the phone",
+        Error::BadRecord { .. } => "pair again: `idev-backup unpair`, then `idev-backup pair`",
+        Error::Tls { .. } => {
+            "pair again, because the phone has probably forgotten this computer: `idev-backup \
+            unpair`, then `idev-backup pair`"
+        }
+        Error::OtherKey => {
+            "if the phone was erased or restored, pair again: `idev-backup unpair`, then \
+            `idev-backup pair`. If you are sure that it is your phone, `--any-certificate` skips \
+            this check"
+        }
+        Error::NoEncryption => {
+            "check what is connected: it is not an iPhone or iPad, or another device intercepts \
+            the connection. For a simulator, `--any-certificate` skips this check"
+        }
+        Error::TrustDenied => TAP_AGAIN,
+        Error::TrustTimeout { .. } => {
+            "unlock the phone, keep it awake and run `idev-backup pair` again"
+        }
+        Error::SyncLocked => {
+            "close Finder, iTunes, Apple Devices and other programs that sync this phone"
+        }
+        Error::Wire { .. } => CONNECT_AGAIN,
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Returns the advice for an error code of lockdown, if there is any.
+pub fn lockdown(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "PasswordProtected" | "DeviceLocked" | "EscrowLocked" => {
+            "unlock the phone with its passcode and try again"
+        }
+        "UserDeniedPairing" => TAP_AGAIN,
+        "PairingDialogResponsePending" => "unlock the phone, tap Trust and enter the passcode",
+        "InvalidHostID" | "MissingHostID" => {
+            "pair again: `idev-backup pair`, then tap Trust on the phone"
+        }
+        "MCChallengeRequired" | "MCProtected" => {
+            "ask the phone's administrator to allow pairing (Apple Configurator: \"supervision \
+            identity\")"
+        }
+        "PairingProhibitedOverThisConnection" => {
+            "connect the phone by cable once and run `idev-backup pair`"
+        }
+        "ServiceLimit" => "close other programs that use the phone, or restart it",
+        "InvalidService" => "restart the phone and try again",
+        "InvalidConnection" | "SessionInactive" => CONNECT_AGAIN,
+        "SavePairRecordFailed" => "restart the phone and run `idev-backup pair` again",
+        _ => return None,
+    })
+}
+
+/// Returns the advice for a failure to reach a phone, if there is any.
+pub fn transport(error: &transport::Error) -> Option<String> {
+    use transport::Error;
+    let hint = match error {
+        Error::NoDaemon {
+            is_from_environment: true,
+            ..
+        } => {
+            "USBMUXD_SOCKET_ADDRESS names this address: start a daemon there, or unset the \
+            variable to use the system's daemon"
+        }
+        Error::NoDaemon { .. } if cfg!(windows) => {
+            "install \"Apple Devices\" (or iTunes) from Microsoft and open it once, or set \
+            USBMUXD_SOCKET_ADDRESS; to try it without a phone: `idev-backup demo`"
+        }
+        Error::NoDaemon { .. } if cfg!(target_os = "macos") => {
+            "restart the Mac, because the system's own daemon should answer, or set \
+            USBMUXD_SOCKET_ADDRESS; to try it without a phone: `idev-backup demo`"
+        }
+        Error::NoDaemon { .. } => {
+            "install and start usbmuxd (`sudo apt install usbmuxd`), or set \
+            USBMUXD_SOCKET_ADDRESS; on a computer with USB, omit `--transport` to use phones \
+            without usbmuxd; to try it without a phone: `idev-backup demo`"
+        }
+        Error::Refused { number: 2, .. } => {
+            "plug the phone in again and run the same command again"
+        }
+        Error::Refused { number: 3, .. } => UNLOCK_OR_RESTART,
+        Error::Strange { .. } => {
+            "check that USBMUXD_SOCKET_ADDRESS is the address of a usbmuxd-compatible daemon"
+        }
+        Error::Usb { trouble, .. } => return usb(trouble),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn usb(trouble: &Trouble) -> Option<String> {
+    let hint = match trouble {
+        Trouble::NoRights { .. } => return Some(install_udev_rule()),
+        Trouble::Busy { .. } => {
+            "omit `--transport` if usbmuxd is running; else close the program that uses the phone \
+            (for example a photo importer or a file manager)"
+        }
+        Trouble::NoBus => {
+            "pass USB through to the container or virtual machine (`--device /dev/bus/usb`), or \
+            run usbmuxd on the computer with the phone and set USBMUXD_SOCKET_ADDRESS"
+        }
+        Trouble::Unplugged => {
+            "check the cable, plug the phone in again and run the same command again"
+        }
+        Trouble::NoInterface => "unlock the phone, unplug it, restart it and plug it in again",
+        Trouble::Driver => {
+            "install \"Apple Devices\" from Microsoft and omit `--transport`, so that its service \
+            is used, because Apple's driver holds the phone; libusb needs the WinUSB driver for \
+            the phone instead (Zadig installs it, but then iTunes does not see the phone)"
+        }
+        Trouble::Silent | Trouble::Broken(_) => {
+            "unlock the phone, unplug it and plug it in again; if that does not help, restart it"
+        }
+        Trouble::Refused { .. } => UNLOCK_OR_RESTART,
+        Trouble::NotBuilt if cfg!(target_os = "macos") => {
+            "omit `--transport`: on this system, phones are used through its own daemon"
+        }
+        Trouble::NotBuilt => "omit `--transport` and run usbmuxd, or build with the feature `usb`",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Returns the advice for a user who lacks permission to open the phone.
+pub fn install_udev_rule() -> String {
+    format!(
+        "install a udev rule with `idev-backup udev-rule | sudo tee {} && sudo udevadm control \
+        --reload`, then plug the phone in again. The rule is: {}",
+        udev_rule::FILE,
+        udev_rule::RULE
+    )
+}
+
+/// Returns the advice for a failed dialog with the phone, if there is any.
+pub fn dialog(error: &mobilebackup::Error) -> Option<&'static str> {
+    use mobilebackup::Error;
+    Some(match error {
+        Error::Wire {
+            cause: FrameError::Io(_),
+            ..
+        }
+        | Error::HungUp { .. } => {
+            "check the cable, keep the phone awake and run `idev-backup create` again: it \
+            continues where it stopped if the phone allows it"
+        }
+        Error::Hostile(_) => {
+            "do not trust this phone, or the device between it and this computer. Nothing outside \
+            the draft was changed"
+        }
+        Error::Strange { .. } | Error::Wire { .. } => {
+            "unplug the phone, restart it and try again; if it happens again, please report it"
+        }
+        Error::NoCommonVersion => NEWER,
+        Error::Cancelled => {
+            "run `idev-backup create` at any time: it continues where this run stopped if the \
+            phone allows it"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use idev_backup::device::lockdown_codes;
+
+    use super::*;
+
+    #[test]
+    fn every_lockdown_code_has_advice() {
+        for word in &lockdown_codes::WORDS {
+            assert!(lockdown(word.code).is_some(), "{}", word.code);
+        }
+    }
+
+    #[test]
+    fn udev_hint_has_rule_and_file() {
+        let hint = install_udev_rule();
+        assert!(hint.contains(udev_rule::RULE) && hint.contains(udev_rule::FILE));
+    }
+}
