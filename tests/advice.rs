@@ -11,7 +11,7 @@ pub mod failure;
 pub mod hints;
 
 use idev_backup::mobilebackup::error_codes::Refusal;
-use idev_backup::{backup, export, history, reader, restore, verify};
+use idev_backup::{backup, device, doctor, export, history, reader, restore, store, verify};
 
 /// An error for which the program has advice.
 pub trait Advice {
@@ -30,6 +30,8 @@ macro_rules! advised {
 }
 
 advised! {
+    device::Error: hints::device,
+    device::listing::Device: hints::listed,
     backup::Error: hints::backup,
     export::Error: hints::export,
     history::Error: hints::history,
@@ -37,4 +39,16 @@ advised! {
     Refusal: hints::refusal,
     restore::Error: hints::restore,
     verify::Error: hints::verify,
+}
+
+impl Advice for store::Error {
+    fn hint(&self) -> Option<String> {
+        hints::store(self).map(str::to_owned)
+    }
+}
+
+impl Advice for doctor::Line {
+    fn hint(&self) -> Option<String> {
+        self.concern.as_ref().and_then(hints::concern)
+    }
 }

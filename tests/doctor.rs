@@ -22,6 +22,7 @@ use idev_backup::transport::usbmuxd::Address;
 use idev_backup::verify;
 use serde_json::Value;
 
+use crate::advice::Advice;
 use crate::rig::program::{ended, program};
 use crate::rig::*;
 
@@ -71,7 +72,7 @@ fn told<'a>(report: &'a Report, level: Level, topic: &str, words: &str) -> &'a L
     let line = report.lines.iter().find(is_it);
     let line = line.unwrap_or_else(|| panic!("{topic}, {words}: {report:#?}"));
     assert!(
-        level == Level::Ok || line.means.is_some() && line.hint.is_some(),
+        level == Level::Ok || line.means.is_some() && line.hint().is_some(),
         "{line:#?}"
     );
     line
@@ -134,7 +135,7 @@ fn phone_problems_are_reported() {
     let rig = Rig::new();
     let report = examined(&rig);
     let line = told(&report, Level::Problem, "trust", "not paired");
-    assert!(line.hint.as_ref().unwrap().contains(UDID), "{line:?}");
+    assert!(line.hint().unwrap().contains(UDID), "{line:?}");
     told(&report, Level::Warning, "backup", "no backup");
     assert_eq!(report.level, Level::Problem);
     paired(&rig);
@@ -300,7 +301,7 @@ fn unreadable_notes_are_reported() {
     fs::write(rig.own().join("notes.json"), "rubbish").unwrap();
     let report = examined(&rig);
     let line = told(&report, Level::Warning, "notes", "notes.json");
-    assert!(line.hint.as_ref().unwrap().contains("check that file"));
+    assert!(line.hint().unwrap().contains("check that file"));
 }
 
 /// Checks that a sync lock that one of our own runs holds is not reported as another program's.
@@ -324,10 +325,7 @@ fn own_sync_lock_is_recognized() {
         "sync",
         "another program is syncing",
     );
-    assert!(
-        line.hint.as_ref().unwrap().contains("idev-backup"),
-        "{line:?}"
-    );
+    assert!(line.hint().unwrap().contains("idev-backup"), "{line:?}");
     // The lock on the store shows that the run is ours.
     let lock = rig.store.lock(rig.udid()).unwrap();
     let report = examined(&rig);
@@ -383,7 +381,7 @@ fn last_verification_is_reported() {
     verify();
     let report = examined(&rig);
     let line = told(&report, Level::Problem, "backup", "damaged");
-    assert!(line.hint.as_ref().unwrap().contains("--repair"), "{line:?}");
+    assert!(line.hint().unwrap().contains("--repair"), "{line:?}");
 }
 
 #[cfg(target_os = "linux")]
@@ -409,10 +407,7 @@ fn read_only_disk_is_reported() {
     let unmounted = Command::new("umount").arg(&place).status().unwrap();
     assert!(read_only && unmounted.success());
     let line = told(&report, Level::Problem, "store", "Read-only file system");
-    assert!(
-        line.hint.as_ref().unwrap().contains("read-only"),
-        "{line:?}"
-    );
+    assert!(line.hint().unwrap().contains("read-only"), "{line:?}");
 }
 
 /// Checks that `doctor` gives up on a daemon that does not answer and still reports on the backup,

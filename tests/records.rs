@@ -12,6 +12,7 @@ use idev_backup::store::{self, Draft, Policy, RECORDED, REPORT, SUMS, Snapshot, 
 use idev_backup::verify::{self, Outcome, Wrong};
 use jiff::Timestamp;
 
+use crate::advice::Advice;
 use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, copy_dir, tree, victim};
 
 fn current(rig: &Rig) -> Snapshot {

@@ -21,7 +21,7 @@ use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::base::secret::Secret;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::device::{listing, trust};
+use idev_backup::device::{self, listing, trust};
 use idev_backup::encryption::{self, Wish};
 use idev_backup::simulator::Phone;
 use idev_backup::transport::usb::mux::{Broken, TRANSFER_BYTES, WINDOW_BYTES};
@@ -678,7 +678,7 @@ fn each_usb_trouble_has_hint() {
         assert!(error.hint().unwrap().contains(hint), "{:?}", error.hint());
         // `devices` still lists the phone, together with the trouble.
         let found = &listing::devices(&bus.connector(&rig), |_| None).unwrap()[0];
-        assert!(found.trouble.as_ref().unwrap().contains(words) && found.hint.is_some());
+        assert!(found.trouble.as_ref().unwrap().contains(words) && found.hint().is_some());
     }
 }
 
@@ -871,7 +871,7 @@ impl Bus for NoBus {
 #[test]
 fn watch_fails_without_bus() {
     let usb = Usb::new(Box::new(NoBus), token());
-    let error = usb.listen().err().unwrap();
+    let error = device::Error::from(usb.listen().err().unwrap());
     assert!(error.hint().is_some(), "{error}");
 }
 

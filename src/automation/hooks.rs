@@ -197,11 +197,11 @@ fn notification(text: &str) -> Command {
         command.args(["-NoProfile", "-Command"]).arg(
             "Add-Type -AssemblyName System.Windows.Forms; $n = New-Object System.Windows.Forms.NotifyIcon; \
              $n.Icon = [System.Drawing.SystemIcons]::Information; $n.Visible = $true; \
-             $n.ShowBalloonTip(10000, $env:IDEV_BACKUP_TITLE, $env:IDEV_BACKUP_TEXT, 'Info'); Start-Sleep 5; $n.Dispose()",
+             $n.ShowBalloonTip(10000, $env:NOTIFICATION_TITLE, $env:NOTIFICATION_TEXT, 'Info'); Start-Sleep 5; $n.Dispose()",
         );
         command
-            .env("IDEV_BACKUP_TITLE", TITLE)
-            .env("IDEV_BACKUP_TEXT", &text);
+            .env("NOTIFICATION_TITLE", TITLE)
+            .env("NOTIFICATION_TEXT", &text);
     } else {
         command = child::command("notify-send");
         command.args(["--app-name", TITLE, "--", TITLE, &text]);

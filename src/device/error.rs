@@ -144,46 +144,6 @@ impl Error {
             _ => FailureKind::Failed,
         }
     }
-
-    /// Returns advice for the user, if there is any.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Error::NoDevice { .. } => {
-                "connect it with a cable, unlock it and tap Trust; `idev-backup devices` lists \
-                 connected phones"
-            }
-            Error::WhichDevice { .. } => {
-                "choose one with --device and its UDID or name (`create --all` backs up all of them)"
-            }
-            Error::Transport(e) => return e.hint().map(str::to_owned),
-            Error::Lockdown { code, .. } => return lockdown_codes::hint(code).map(str::to_owned),
-            Error::NotPaired => "run `idev-backup pair` and tap Trust on the phone",
-            Error::BadRecord { .. } => "pair again: `idev-backup unpair`, then `idev-backup pair`",
-            Error::Tls { .. } => {
-                "pair again, because the phone has probably forgotten this computer: `idev-backup \
-                 unpair`, then `idev-backup pair`"
-            }
-            Error::OtherKey => {
-                "if the phone was erased or restored, pair again: `idev-backup unpair`, then \
-                 `idev-backup pair`. If you are sure that it is your phone, `--any-certificate` \
-                 skips this check"
-            }
-            Error::NoEncryption => {
-                "check what is connected: it is not an iPhone or iPad, or another device \
-                 intercepts the connection. For a simulator, `--any-certificate` skips this check"
-            }
-            Error::TrustDenied => "run `idev-backup pair` again and tap Trust",
-            Error::TrustTimeout { .. } => {
-                "unlock the phone, keep it awake and run `idev-backup pair` again"
-            }
-            Error::SyncLocked => {
-                "close Finder, iTunes, Apple Devices and other programs that sync this phone"
-            }
-            Error::Wire { .. } => "check the cable, unlock the phone, and try again",
-            _ => return None,
-        };
-        Some(hint.to_owned())
-    }
 }
 
 impl fmt::Display for Error {

@@ -1,5 +1,7 @@
 //! Lists the phones that are connected.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::device::connector::{Connector, Facts, State};
@@ -25,8 +27,9 @@ pub struct Device {
     pub last_backup: Option<String>,
     /// Reason that some of these facts are not known.
     pub trouble: Option<String>,
-    /// Advice on what to do about it.
-    pub hint: Option<String>,
+    /// The error behind `trouble`, or [`Error::NotPaired`].
+    #[serde(skip)]
+    pub error: Option<Arc<Error>>,
 }
 
 /// Lists the phones. `last_backup` returns the time of a phone's current backup, RFC 3339.
@@ -53,15 +56,15 @@ fn look(connector: &Connector, phone: &Attached) -> Device {
         battery: None,
         last_backup: None,
         trouble: None,
-        hint: None,
+        error: None,
     };
     let facts = Lockdown::open(&connector.daemon, phone, &connector.token)
         .and_then(|mut l| Facts::ask(&mut l));
     match facts {
         Ok(facts) => device.facts = Some(facts),
         Err(e) => {
-            device.hint = e.hint();
             device.trouble = Some(e.to_string());
+            device.error = Some(Arc::new(e));
             return device;
         }
     }
@@ -73,15 +76,11 @@ fn look(connector: &Connector, phone: &Attached) -> Device {
                 device.battery = state.battery;
             }
         }
-        Err(Error::NotPaired) => {
-            device.hint = Some(format!(
-                "run `idev-backup pair --device {}` and tap Trust on the phone",
-                phone.udid
-            ));
-        }
         Err(e) => {
-            device.hint = e.hint();
-            device.trouble = Some(e.to_string());
+            if !matches!(e, Error::NotPaired) {
+                device.trouble = Some(e.to_string());
+            }
+            device.error = Some(Arc::new(e));
         }
     }
     device

@@ -3,10 +3,11 @@
 use std::io::ErrorKind;
 
 use super::computer::{Mode, OnUsb};
+use super::concern::Concern;
 use super::facts::ConnectionFacts;
 use super::line::Line;
 use crate::device::Error;
-use crate::transport::{Via, udev_rule};
+use crate::transport::Via;
 
 /// Speed of USB 1.1. Every iPhone is faster, so a bad cable, port or hub is limiting the
 /// connection.
@@ -77,10 +78,7 @@ fn on_usb(usb: &OnUsb, connection: &ConnectionFacts) -> Vec<Line> {
     if let Some(mode) = stuck {
         let line = Line::problem(TOPIC, format!("{place} is in {mode} mode"))
             .means("iOS is not running on it, so it cannot be backed up")
-            .hint(
-                "restart the phone; if it stays in this mode, update it with Finder or Apple \
-                 Devices, which keeps its data",
-            );
+            .concern(Concern::NotInIos);
         return vec![about(line)];
     }
     let mut lines = Vec::new();
@@ -101,7 +99,7 @@ fn on_usb(usb: &OnUsb, connection: &ConnectionFacts) -> Vec<Line> {
                     connection.without(),
                     node.display()
                 ))
-                .hint(udev_rule::HINT),
+                .concern(Concern::NodeRefused),
             )),
             _ if !is_seen => lines.push(about(not_seen(&place, usb, connection.address.is_some()))),
             _ => {}
@@ -114,7 +112,7 @@ fn on_usb(usb: &OnUsb, connection: &ConnectionFacts) -> Vec<Line> {
                     "phones support at least 480 Mbit/s: the cable, the port or a hub is faulty, \
                      and a backup would take days or fail",
                 )
-                .hint("use another cable, and plug it into the computer rather than a hub")
+                .concern(Concern::SlowUsb)
         } else {
             Line::ok(TOPIC, format!("{place} is connected at {speed} Mbit/s"))
         }));
@@ -136,29 +134,20 @@ fn not_seen(place: &str, usb: &OnUsb, by_daemon: bool) -> Line {
                  a virtual machine",
                 node.display()
             ))
-            .hint(
-                "pass /dev/bus/usb through, or run this on the computer that the phone is \
-                 connected to",
-            ),
+            .concern(Concern::NoNode),
         Some((node, ErrorKind::PermissionDenied)) => line
             .means(format!(
                 "this user may not open {}, which is normal; usbmuxd's own user needs access, \
                  which its udev rules grant (39-usbmuxd.rules)",
                 node.display()
             ))
-            .hint(
-                "plug it in again; if that does not help, run `sudo systemctl restart usbmuxd` \
-                 and check that its udev rules are installed",
-            ),
+            .concern(Concern::NodeOfUsbmuxd),
         _ if !by_daemon => line
             .means("libusb does not see an interface for backups on it")
-            .hint("unlock it, unplug it and plug it in again"),
+            .concern(Concern::NoInterface),
         _ => line
             .means("usbmuxd did not detect it or failed to open it, or another program holds it")
-            .hint(
-                "unlock it and plug it in again; if that does not help, run `sudo systemctl \
-                 restart usbmuxd`",
-            ),
+            .concern(Concern::NotDetected),
     }
 }
 
@@ -172,8 +161,7 @@ fn no_phone(connection: &ConnectionFacts, wanted: Option<&str>) -> Option<Line> 
         wanted: wanted.map(str::to_owned),
         present: phones.iter().map(|phone| phone.udid.to_string()).collect(),
     };
-    let mut line = Line::problem("phone", none.to_string());
-    line.hint = none.hint();
+    let line = Line::trouble("phone", &none.into());
     Some(match &connection.on_usb {
         Some(usb) if usb.is_empty() => line.means(
             "USB shows no Apple device either: the cable only charges, it is not plugged in, or \
@@ -195,7 +183,7 @@ fn programs(connection: &ConnectionFacts) -> Vec<Line> {
                 "it works with phones too, and two programs that back up one phone at the same \
                  time disturb each other",
             )
-            .hint("wait for it to end, or stop it")
+            .concern(Concern::OtherProgram)
     };
     holders.map(told).collect()
 }
@@ -210,8 +198,8 @@ pub(crate) fn begins(udid: &str, wanted: &str) -> bool {
 mod tests {
     use super::*;
     use crate::doctor::Level;
+    use crate::doctor::Trouble;
     use crate::doctor::computer::Program;
-    use crate::doctor::facts::Trouble;
     use crate::transport::Attached;
 
     const UDID: &str = "00008130-001A2B3C4D5E6F70";
@@ -262,7 +250,7 @@ mod tests {
         let line = line.unwrap_or_else(|| panic!("{lines:#?}"));
         assert!(format!("{line:?}").contains(words), "{line:#?}");
         assert!(
-            level == Level::Ok || line.hint.is_some() && line.means.is_some(),
+            level == Level::Ok || line.concern.is_some() && line.means.is_some(),
             "{line:#?}"
         );
     }
@@ -290,27 +278,23 @@ mod tests {
             node: Some(("/dev/bus/usb/001/007".into(), ErrorKind::PermissionDenied)),
             ..usb()
         }]);
-        told(&direct, None, Level::Problem, "usb", "idProduct");
+        told(&direct, None, Level::Problem, "usb", "NodeRefused");
         told(&direct, None, Level::Problem, "usb", "/dev/bus/usb/001/007");
         direct.on_usb = Some(vec![usb()]);
         direct.phones = Ok(Vec::new());
         told(&direct, None, Level::Problem, "usb", "cannot be used");
-        direct.phones = Err(Trouble {
-            text: "libusb failed".to_owned(),
-            hint: Some("restart".to_owned()),
-        });
-        told(&direct, None, Level::Problem, "usb", "libusb failed");
+        direct.phones = Err(Trouble::NoAnswer { address: None });
+        told(&direct, None, Level::Problem, "usb", "USB does not answer");
     }
 
     #[test]
     fn connection_problems_are_named() {
         use Level::{Problem, Warning};
         let mut silent = connection();
-        silent.phones = Err(Trouble {
-            text: "usbmuxd does not answer on /x".to_owned(),
-            hint: Some("install it".to_owned()),
+        silent.phones = Err(Trouble::NoAnswer {
+            address: Some("/x".to_owned()),
         });
-        told(&silent, None, Problem, "usbmuxd", "usbmuxd does not answer");
+        told(&silent, None, Problem, "usbmuxd", "usbmuxd on /x");
         assert!(!judge(&silent, None).iter().any(|l| l.topic == "phone"));
 
         told(
@@ -326,7 +310,7 @@ mod tests {
 
         let node = |why| Some(("/dev/bus/usb/001/007".into(), why));
         for (node, words) in [
-            (None, "plug it in again"),
+            (None, "did not detect it"),
             (node(ErrorKind::PermissionDenied), "udev rules"),
             (node(ErrorKind::NotFound), "passed through"),
         ] {
@@ -340,7 +324,7 @@ mod tests {
             },
             true,
         );
-        told(&slow, None, Warning, "usb", "another cable");
+        told(&slow, None, Warning, "usb", "is faulty");
         for mode in [Mode::Recovery, Mode::Dfu] {
             let stuck = with_usb(OnUsb { mode, ..usb() }, false);
             told(&stuck, None, Problem, "usb", "mode");

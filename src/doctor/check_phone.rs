@@ -1,5 +1,6 @@
 //! Judges the facts about one phone.
 
+use super::concern::{Concern, Trouble};
 use super::facts::Health;
 use super::line::{Level, Line};
 use crate::backup::create::BATTERY_LOW_PERCENT;
@@ -26,7 +27,7 @@ pub fn judge(health: &Health) -> Vec<Line> {
     }
     lines.extend(trust(health, &name));
     lines.extend(locked(health, &name));
-    if health.session == Some(Ok(())) {
+    if matches!(health.session, Some(Ok(()))) {
         lines.extend(encryption(health, &name));
         lines.extend(battery(health, &name));
         lines.extend(space(health, &name));
@@ -44,7 +45,7 @@ pub fn judge(health: &Health) -> Vec<Line> {
             .means(
                 "the remaining checks of it were skipped, and a backup would hang in the same way",
             )
-            .hint("unlock it and plug it in again; if that does not help, restart it"),
+            .concern(Concern::PhoneSilent),
         );
     }
     let about = |line: Line| line.of(&health.phone.udid);
@@ -74,26 +75,22 @@ fn connected(health: &Health, name: &str) -> Line {
                 "long backups over Wi-Fi are interrupted when the phone sleeps, and take many \
                  times longer",
             )
-            .hint("connect it with its cable"),
+            .concern(Concern::OverWifi),
     }
 }
 
 fn trust(health: &Health, name: &str) -> Option<Line> {
     const TOPIC: &str = "trust";
-    let pair = || {
-        format!(
-            "run `idev-backup pair --device {}` and tap Trust on the phone",
-            health.phone.udid
-        )
-    };
     Some(match (&health.record, &health.session) {
-        (Some(Err(trouble)), _) if trouble.text == device::Error::NotPaired.to_string() => {
+        (Some(Err(Trouble::Device(e))), _) if matches!(**e, device::Error::NotPaired) => {
             Line::problem(TOPIC, format!("this computer is not paired with {name}"))
                 .means(
-                    "a phone sends nothing to a computer that it does not trust; `create` pairs \
+                    "a phone sends nothing to a computer that it does not trust; a backup pairs \
                      first",
                 )
-                .hint(pair())
+                .concern(Concern::NotPaired {
+                    udid: health.phone.udid.clone(),
+                })
         }
         (Some(Err(trouble)), _) | (_, Some(Err(trouble))) => Line::trouble(TOPIC, trouble)
             .means("the phone does not accept connections from this computer"),
@@ -102,7 +99,7 @@ fn trust(health: &Health, name: &str) -> Option<Line> {
             format!("{name} is paired, but the pair record has no escrow bag"),
         )
         .means("without the escrow bag, the phone can only be backed up while it is unlocked")
-        .hint("pair again: `idev-backup unpair`, then `idev-backup pair`"),
+        .concern(Concern::NoEscrowBag),
         (Some(Ok(true)), Some(Ok(()))) => {
             Line::ok(TOPIC, format!("{name} and this computer trust each other"))
         }
@@ -118,7 +115,7 @@ fn locked(health: &Health, name: &str) -> Option<Line> {
                 "a locked phone cannot be paired, asks for its passcode when a backup begins, and \
                  may fail to send files (codes 104, 208)",
             )
-            .hint("unlock it, and keep it unlocked until the backup has begun")
+            .concern(Concern::Locked)
     } else {
         Line::ok(TOPIC, format!("{name} is not locked"))
     })
@@ -137,13 +134,13 @@ fn encryption(health: &Health, name: &str) -> Option<Line> {
             ),
         )
         .means(described(207))
-        .hint("run `idev-backup encryption on`, which sets one"),
+        .concern(Concern::EncryptionRequired),
         (false, false) => Line::warning(TOPIC, format!("{name} does not encrypt its backups"))
             .means(
                 "only encrypted backups include saved passwords, Health, Home, Wi-Fi settings, \
                  Safari and call history",
             )
-            .hint("`idev-backup encryption on`"),
+            .concern(Concern::NotEncrypted),
     })
 }
 
@@ -161,7 +158,7 @@ fn battery(health: &Health, name: &str) -> Option<Line> {
     Some(if percent < BATTERY_LOW_PERCENT && !health.charging {
         Line::warning(TOPIC, says)
             .means("the backup fails if the phone switches off")
-            .hint("connect it to a port or a charger that supplies power")
+            .concern(Concern::BatteryLow)
     } else {
         Line::ok(TOPIC, says)
     })
@@ -177,7 +174,7 @@ fn space(health: &Health, name: &str) -> Option<Line> {
                 "a phone needs free space of its own to make a backup; without it {}",
                 described(106)
             ))
-            .hint("free some space on the phone (Settings > General > Storage)")
+            .concern(Concern::PhoneFull)
     } else {
         Line::ok(TOPIC, says)
     })
@@ -203,7 +200,7 @@ fn clock(health: &Health, name: &str) -> Option<Line> {
             "this computer's clock names snapshots and the phone's clock dates backups; pairing \
              fails if a certificate is not valid yet",
         )
-        .hint("set the clock that is wrong"),
+        .concern(Concern::ClocksDiffer),
     )
 }
 
@@ -211,7 +208,7 @@ fn setup(health: &Health, name: &str) -> Option<Line> {
     (health.set_up == Some(false)).then(|| {
         Line::problem("setup", format!("{name} has not been set up yet"))
             .means(described(212))
-            .hint("finish its setup (the \"Hello\" screen)")
+            .concern(Concern::NotSetUp)
     })
 }
 
@@ -219,25 +216,12 @@ fn others(health: &Health, name: &str) -> Option<Line> {
     const TOPIC: &str = "sync";
     Some(match health.sync_free.as_ref()? {
         Ok(true) => Line::ok(TOPIC, format!("no other program is syncing {name}")),
-        Ok(false) => {
-            let held = device::Error::SyncLocked;
-            let line = Line::problem(TOPIC, format!("another program is syncing {name}")).means(
-                "only one program at a time can use a phone; `create` waits for ten seconds",
-            );
-            let theirs = held.hint().unwrap_or_default();
-            line.hint(format!(
-                "{theirs}; if it is an idev-backup run with another store, wait for it to end"
-            ))
-        }
-        Err(trouble) => {
-            let mut line = Line::warning(TOPIC, &trouble.text)
-                .means("so it is unknown whether another program is using the phone");
-            line.hint = trouble
-                .hint
-                .clone()
-                .or(Some("restart the phone".to_owned()));
-            line
-        }
+        Ok(false) => Line::problem(TOPIC, format!("another program is syncing {name}"))
+            .means("only one program at a time can use a phone; a backup waits for ten seconds")
+            .concern(Concern::Syncing),
+        Err(trouble) => Line::warning(TOPIC, trouble.to_string())
+            .means("so it is unknown whether another program is using the phone")
+            .concern(Concern::SyncUnknown(trouble.clone())),
     })
 }
 
@@ -249,7 +233,7 @@ pub fn under_way(line: Line) -> Line {
             level: Level::Ok,
             says: "another idev-backup run is backing it up".to_owned(),
             means: None,
-            hint: None,
+            concern: None,
             ..line
         },
         _ => line,
@@ -270,7 +254,6 @@ fn service(health: &Health, name: &str) -> Option<Line> {
 mod tests {
     use super::*;
     use crate::device::connector::{Encryption, Facts};
-    use crate::doctor::facts::Trouble;
     use crate::transport::Attached;
 
     fn healthy() -> Health {
@@ -302,11 +285,9 @@ mod tests {
         }
     }
 
-    fn trouble(text: &str) -> Trouble {
-        Trouble {
-            text: text.to_owned(),
-            hint: Some("do something".to_owned()),
-        }
+    fn trouble(why: &str) -> Trouble {
+        let why = why.to_owned();
+        device::Error::BadRecord { why }.into()
     }
 
     #[test]
@@ -344,7 +325,7 @@ mod tests {
             }),
             (Problem, "phone", "stopped responding", |h| h.silent = true),
             (Problem, "trust", "is not paired with Mira", |h| {
-                h.record = Some(Err(Trouble::from(&device::Error::NotPaired)));
+                h.record = Some(Err(device::Error::NotPaired.into()));
                 h.session = None;
             }),
             (Problem, "trust", "lacks HostID", |h| {
@@ -403,7 +384,7 @@ mod tests {
             };
             assert_eq!((line.level, line.topic), (level, topic), "{words}");
             assert!(line.says.contains(words), "{}", line.says);
-            assert!(line.means.is_some() && line.hint.is_some(), "{line:#?}");
+            assert!(line.means.is_some() && line.concern.is_some(), "{line:#?}");
         }
     }
 

@@ -1,10 +1,11 @@
 //! Judges the jobs that the system starts: whether they run when they should, and how they ended.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::{Timestamp, Zoned};
 
-use super::{Level, Line};
+use super::{Concern, Level, Line};
 use crate::automation::schedule::job_state::{Error, JobFile, Jobs, LastRun, State};
 use crate::automation::schedule::{Kind, When, install};
 use crate::base::time;
@@ -24,18 +25,15 @@ const LONG: Duration = Duration::from_secs(24 * 3600);
 pub struct Trouble {
     /// Description of the problem.
     pub says: String,
-    /// Advice for the user.
-    pub hint: String,
+    /// The concern, by which a program gives advice.
+    pub concern: Concern,
 }
 
 /// Returns a line for each job, and one for each of its problems.
 pub fn judge(jobs: &Jobs) -> Vec<Line> {
     let (found, unread) = jobs.list();
     if found.is_empty() && unread.is_empty() {
-        return vec![
-            Line::ok(TOPIC, "no job makes backups by itself")
-                .hint("`idev-backup schedule add --daily 22:00` makes one"),
-        ];
+        return vec![Line::ok(TOPIC, "no job makes backups by itself").concern(Concern::NoJobs)];
     }
     let mut lines = Vec::new();
     for job in &found {
@@ -43,21 +41,22 @@ pub fn judge(jobs: &Jobs) -> Vec<Line> {
         let (last, state) = jobs.state(job);
         if let Ok(last) = &last {
             lines.extend(
-                ran(job, last.as_ref(), state).map(|(level, says, hint)| Line {
-                    hint,
+                ran(job, last.as_ref(), state).map(|(level, says, concern)| Line {
+                    concern,
                     ..Line::new(level, TOPIC, format!("{name} {says}"))
                 }),
             );
         }
         let troubles = troubles(jobs, job, &last, state, &now());
         lines.extend(troubles.into_iter().map(|trouble| {
-            Line::warning(TOPIC, format!("{name}: {}", trouble.says)).hint(trouble.hint)
+            Line::warning(TOPIC, format!("{name}: {}", trouble.says)).concern(trouble.concern)
         }));
     }
-    lines.extend(unread.into_iter().map(|e| Line {
-        hint: e.hint().map(str::to_owned),
-        ..Line::warning(TOPIC, e.to_string())
-    }));
+    lines.extend(
+        unread
+            .into_iter()
+            .map(|e| Line::warning(TOPIC, e.to_string()).concern(Concern::Job(Arc::new(e)))),
+    );
     lines
 }
 
@@ -71,7 +70,7 @@ fn ran(
     job: &JobFile,
     last: Option<&LastRun>,
     state: State,
-) -> Option<(Level, String, Option<String>)> {
+) -> Option<(Level, String, Option<Concern>)> {
     let Some(last) = last else {
         return Some((Level::Ok, "has not run yet".to_owned(), None));
     };
@@ -81,14 +80,11 @@ fn ran(
         None if state == State::Running => (Level::Ok, format!("runs since {when}"), None),
         None => return None,
         Some(code) => {
-            let hint = format!(
-                "`idev-backup schedule run {}` runs it here and shows why; docs/guide.md has the exit codes",
-                job.name
-            );
+            let name = job.name.clone();
             (
                 Level::Warning,
                 format!("ran {when} and ended with {code}"),
-                Some(hint),
+                Some(Concern::JobFailed { name }),
             )
         }
     })
@@ -103,26 +99,22 @@ pub fn troubles(
     now: &Zoned,
 ) -> Vec<Trouble> {
     let mut troubles = Vec::new();
-    let anew = format!(
-        "add it again with `idev-backup schedule add`, or remove it with `idev-backup schedule remove {}`",
-        job.name
-    );
-    let here = format!("`idev-backup schedule run {}` runs it now", job.name);
+    let name = job.name.clone();
     match installed(jobs, job) {
         Ok(true) => {}
         Ok(false) => troubles.push(Trouble {
             says: format!("nothing starts it any more: {} does not have it", job.with),
-            hint: anew,
+            concern: Concern::JobNotInstalled { name: name.clone() },
         }),
-        Err((why, hint)) => troubles.push(Trouble {
+        Err((why, concern)) => troubles.push(Trouble {
             says: format!("whether anything starts it is not known: {why}"),
-            hint: hint.to_owned(),
+            concern,
         }),
     }
     match last {
         Err(e) => troubles.push(Trouble {
             says: e.to_string(),
-            hint: e.hint().unwrap_or_default().to_owned(),
+            concern: Concern::JobUnrecorded,
         }),
         Ok(Some(last)) if state == State::Idle && last.exit_code.is_none() => {
             troubles.push(Trouble {
@@ -130,7 +122,7 @@ pub fn troubles(
                     "it began {}, and was ended before it could say how: it was killed, or the computer went off",
                     time::when(&last.started)
                 ),
-                hint: here,
+                concern: Concern::JobKilled { name },
             });
         }
         Ok(last) if state == State::Idle => {
@@ -143,7 +135,7 @@ pub fn troubles(
             if let Some(due) = since.and_then(|since| missed(job, since, now)) {
                 troubles.push(Trouble {
                     says: format!("it was to run {}, and did not", time::when(&due)),
-                    hint: format!("was the computer off, or asleep? {here}"),
+                    concern: Concern::JobMissed { name },
                 });
             }
         }
@@ -153,9 +145,11 @@ pub fn troubles(
                 since.and_then(|since| now.timestamp().duration_since(since).try_into().ok());
             if runs.is_some_and(|runs: Duration| runs > LONG) {
                 troubles.push(Trouble {
-                    says: format!("it runs since {} and does not end", time::when(&last.started)),
-                    hint: "look at the phone: it may wait for its passcode. Else end that idev-backup; its draft is gone on with"
-                        .to_owned(),
+                    says: format!(
+                        "it runs since {} and does not end",
+                        time::when(&last.started)
+                    ),
+                    concern: Concern::JobHangs,
                 });
             }
         }
@@ -164,15 +158,15 @@ pub fn troubles(
     troubles
 }
 
-/// Returns true if the scheduler has the job, or the reason that this is unknown, with advice.
-fn installed(jobs: &Jobs, job: &JobFile) -> Result<bool, (String, &'static str)> {
+/// Returns true if the scheduler has the job, or the reason that this is unknown.
+fn installed(jobs: &Jobs, job: &JobFile) -> Result<bool, (String, Concern)> {
     let kind = job.with.parse::<Kind>().map_err(|why| {
         let why = format!("it was made by a newer idev-backup: {why}");
-        (why, "use that one")
+        (why, Concern::JobNewer)
     })?;
     let always = job.when == When::Always.to_string();
     let installed = install::is_installed(kind, &job.name, always, &jobs.places);
-    installed.map_err(|e| (e.to_string(), e.hint))
+    installed.map_err(|e| (e.to_string(), Concern::Scheduler(Arc::new(e))))
 }
 
 fn added(jobs: &Jobs, job: &JobFile) -> Option<Timestamp> {

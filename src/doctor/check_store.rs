@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::concern::Concern;
 use super::facts::{Health, StoreFacts, StoredPhone};
 use super::line::Line;
 use crate::base::time;
@@ -28,7 +29,7 @@ pub fn judge(store_facts: &StoreFacts) -> Vec<Line> {
                 format!("the disk of the store {path} does not answer"),
             )
             .means("it is asleep or disconnected, or its network is down")
-            .hint("check its connection, or choose another store with --store"),
+            .concern(Concern::StoreSilent),
         ];
     }
     if let Some(trouble) = &store_facts.trouble {
@@ -38,14 +39,11 @@ pub fn judge(store_facts: &StoreFacts) -> Vec<Line> {
     }
     if let Some(absence) = &store_facts.absence {
         return vec![if store_facts.is_named {
-            Line {
-                hint: absence.hint.clone(),
-                ..Line::warning(TOPIC, format!("{}{free}", absence.text))
-            }
-            .means("`create` refuses to back up there until it is asked to make a new store")
+            Line::warning(TOPIC, format!("{absence}{free}"))
+                .means("no backup is made there until a new store is requested")
+                .concern(Concern::Trouble(absence.clone()))
         } else {
-            Line::ok(TOPIC, format!("{path} is not a store yet{free}"))
-                .means("`create` makes one if it is run in a terminal")
+            Line::ok(TOPIC, format!("{path} is not a store yet{free}")).concern(Concern::NoStoreYet)
         }];
     }
     let mut lines = vec![Line::ok(TOPIC, format!("the store is {path}{free}"))];
@@ -71,9 +69,9 @@ fn disk(disk: &Abilities) -> Vec<Line> {
         (false, false) => Line::warning(TOPIC, format!("{kind} has neither hard links nor clones"))
             .means(
                 "every snapshot is a full copy there, and a backup needs space for two more \
-                 copies than --keep-last allows",
+                 copies than the retention rules allow",
             )
-            .hint("use a disk with APFS, ext4, btrfs, xfs or NTFS, or `create --keep-last 0`"),
+            .concern(Concern::NoSharing),
         (true, _) => Line::ok(TOPIC, format!("{kind} has clones"))
             .means("unchanged files take no extra disk space in a snapshot"),
         (false, true) => Line::ok(TOPIC, format!("{kind} has hard links"))
@@ -83,7 +81,7 @@ fn disk(disk: &Abilities) -> Vec<Line> {
         Some(false) => lines.push(
             Line::problem(TOPIC, format!("{kind} cannot hold files over 4 GB"))
                 .means("a backup fails if it includes such a file, for example a long video")
-                .hint("use a disk with exFAT, APFS, NTFS or ext4"),
+                .concern(Concern::NoLargeFiles),
         ),
         Some(true) => lines.push(Line::ok(TOPIC, format!("{kind} holds files over 4 GB"))),
         // The probe found no space even for one small file. `space` reports that.
@@ -178,17 +176,16 @@ fn draft(stored: &StoredPhone, name: &str) -> Option<Line> {
             "its draft takes up disk space until the next run, which continues it if the phone \
              agrees; the last good backup is untouched",
         )
-        .hint("run `idev-backup create`")
+        .concern(Concern::DraftLeft)
     })
 }
 
 fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Duration) -> Line {
     const TOPIC: &str = "backup";
-    let again = "run `idev-backup create`";
     let Some(backup) = &stored.current else {
         return Line::warning(TOPIC, format!("the store has no backup of {name}"))
             .means("if the phone were lost now, its data would be lost too")
-            .hint(again);
+            .concern(Concern::NoBackup);
     };
     if backup.refused {
         let path = &backup.path;
@@ -197,10 +194,10 @@ fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Durat
             format!("this user may not read the current backup of {name} ({path})"),
         )
         .means(
-            "another user or `sudo` made it: it cannot be checked, and `create` refuses to \
-             continue from it",
+            "another user or `sudo` made it: it cannot be checked, and no backup can continue from \
+             it",
         )
-        .hint("run `sudo chown -R \"$(id -u)\"` with that folder, which makes you its owner");
+        .concern(Concern::BackupRefused);
     }
     if !backup.complete {
         return Line::problem(
@@ -208,22 +205,15 @@ fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Durat
             format!("the current backup of {name} was never finished"),
         )
         .means("another program began it and was interrupted: restoring from it may fail")
-        .hint(
-            "run `idev-backup create`, which continues it; `create --full` makes a new one, and \
-             `idev-backup list` shows older ones",
-        );
+        .concern(Concern::NotFinished);
     }
     if stored.damaged {
         return Line::problem(
             TOPIC,
-            format!("`verify` found the current backup of {name} damaged"),
+            format!("a check found the current backup of {name} damaged"),
         )
         .means("some of it cannot be restored")
-        .hint(
-            "run `idev-backup verify --repair`, which copies undamaged files from older backups; \
-             the next `create` asks the phone again for all files whose contents have changed \
-             since they were received",
-        );
+        .concern(Concern::Damaged);
     }
     let Some(made) = stored.made else {
         return Line::warning(
@@ -231,7 +221,7 @@ fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Durat
             format!("the backup of {name} does not say when it was made"),
         )
         .means("none of its property lists has a readable date")
-        .hint("run `idev-backup verify` to check that it is complete");
+        .concern(Concern::NoDate);
     };
     match time::age(now, made) {
         None => Line::warning(
@@ -242,7 +232,7 @@ fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Durat
             ),
         )
         .means("the clock of this computer or of the phone is or was wrong")
-        .hint("set the clock"),
+        .concern(Concern::FutureDate),
         Some(_) if stored.retired => Line::ok(
             TOPIC,
             format!(
@@ -255,7 +245,7 @@ fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Durat
             format!("the last good backup of {name} is {} old", days(age)),
         )
         .means("newer data exists only on the phone")
-        .hint(again),
+        .concern(Concern::Overdue),
         Some(_) => Line::ok(
             TOPIC,
             format!(
@@ -268,14 +258,13 @@ fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Durat
 
 fn notes(stored: &StoredPhone, name: &str) -> Option<Line> {
     let trouble = stored.unread.as_ref()?;
-    let line = Line::warning("notes", format!("the notes of {name}: {}", trouble.text)).means(
-        "it is unknown which backups are pinned, named, verified or damaged, so old ones are not \
-         dropped",
-    );
-    Some(Line {
-        hint: trouble.hint.clone(),
-        ..line
-    })
+    let line = Line::warning("notes", format!("the notes of {name}: {trouble}"))
+        .means(
+            "it is unknown which backups are pinned, named, verified or damaged, so old ones are \
+             not dropped",
+        )
+        .concern(Concern::Trouble(trouble.clone()));
+    Some(line)
 }
 
 /// Time after which a backup should be read through again, because disks lose data unnoticed.
@@ -283,7 +272,6 @@ const UNREAD_MAX: Duration = Duration::from_secs(90 * 86_400);
 
 fn last_verified(stored: &StoredPhone, name: &str, now: SystemTime) -> Option<Line> {
     const TOPIC: &str = "verified";
-    let again = "run `idev-backup verify`";
     // `last_backup` already reports the damage.
     if stored.damaged {
         return None;
@@ -300,7 +288,7 @@ fn last_verified(stored: &StoredPhone, name: &str, now: SystemTime) -> Option<Li
     let line = match now.duration_since(last) {
         Ok(age) if age > UNREAD_MAX => Line::warning(TOPIC, says)
             .means("only reading the files reveals damage on the disk")
-            .hint(again),
+            .concern(Concern::NotVerified),
         _ => Line::ok(TOPIC, says),
     };
     Some(line)
@@ -382,22 +370,18 @@ fn space(
         size(bytes),
         size(free)
     );
-    let missing = (bytes + SPARE_BYTES).saturating_sub(free);
-    let hint = format!(
-        "free {}, or use another disk with --store; `create --keep` sets how many older backups \
-         stay",
-        size(missing)
-    );
+    let missing_bytes = (bytes + SPARE_BYTES).saturating_sub(free);
+    let concern = Concern::StoreFull { missing_bytes };
     Some(match need {
-        _ if missing == 0 => Line::ok(TOPIC, says).means(why),
+        _ if missing_bytes == 0 => Line::ok(TOPIC, says).means(why),
         // The phone refuses to begin with less free space than this, however little it would send.
-        _ if free < SPARE_BYTES => Line::problem(TOPIC, says).means(why).hint(hint),
-        Need::About(..) => Line::problem(TOPIC, says).means(why).hint(hint),
+        _ if free < SPARE_BYTES => Line::problem(TOPIC, says).means(why).concern(concern),
+        Need::About(..) => Line::problem(TOPIC, says).means(why).concern(concern),
         Need::AtMost(..) => Line::warning(TOPIC, says)
             .means(format!(
                 "{why}. The phone reports the space that it needs before it sends anything"
             ))
-            .hint(hint),
+            .concern(concern),
     })
 }
 
@@ -405,8 +389,9 @@ fn space(
 mod tests {
     use super::*;
     use crate::doctor::Level;
-    use crate::doctor::facts::Trouble;
+    use crate::doctor::Trouble;
     use crate::history::list::Backup;
+    use crate::store;
     use crate::transport::{Attached, Via};
 
     const UDID: &str = "00008130-001A2B3C4D5E6F70";
@@ -492,9 +477,9 @@ mod tests {
     #[test]
     fn store_and_disk_problems_are_reported() {
         use Level::{Ok as Fine, Problem, Warning};
-        let trouble = || Trouble {
-            text: "cannot write in x".to_owned(),
-            hint: Some("hint".to_owned()),
+        let trouble = || {
+            let denied = std::io::ErrorKind::PermissionDenied.into();
+            Trouble::from(store::Error::io("write in", "x".as_ref(), denied))
         };
         let silent = StoreFacts {
             silent: true,
@@ -510,10 +495,10 @@ mod tests {
         };
         let absent = |is_named| StoreFacts {
             exists: false,
-            absence: Some(Trouble {
-                text: "no store found at x".to_owned(),
-                hint: Some("hint".to_owned()),
-            }),
+            absence: Some(Trouble::from(store::Error::NoStore {
+                path: "x".into(),
+                cause: store::Absence::NoMark,
+            })),
             is_named,
             ..store_facts()
         };
@@ -548,7 +533,7 @@ mod tests {
             let line = lines.iter().find(|l| l.says.contains(words));
             let line = line.unwrap_or_else(|| panic!("{words}: {lines:#?}"));
             assert_eq!((line.level, line.topic), (level, topic), "{words}");
-            assert!(level == Fine || line.means.is_some() && line.hint.is_some());
+            assert!(level == Fine || line.means.is_some() && line.concern.is_some());
         }
     }
 
@@ -587,7 +572,7 @@ mod tests {
             let line = lines.iter().find(|l| l.says.contains(words));
             let line = line.unwrap_or_else(|| panic!("{words}: {lines:#?}"));
             assert_eq!((line.level, line.topic), (level, topic), "{words}");
-            assert!(level == Fine || line.means.is_some() && line.hint.is_some());
+            assert!(level == Fine || line.means.is_some() && line.concern.is_some());
             assert_eq!(line.udid.as_deref(), Some(UDID));
         }
     }

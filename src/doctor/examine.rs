@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::concern::Concern;
 use super::line::{Level, Line};
 use crate::base::phone_names;
 use crate::device::Error;
@@ -15,12 +16,12 @@ use crate::doctor::{check_connection, check_phone, check_store, facts};
 use crate::transport::Attached;
 
 /// The findings of one run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
+#[derive(Debug, Clone, Serialize)]
+pub struct Report<F = Concern> {
     /// The highest severity among the findings.
     pub level: Level,
     /// The findings: the connection to phones, then each phone, then the store.
-    pub lines: Vec<Line>,
+    pub lines: Vec<Line<F>>,
     /// The facts that could not be determined here, each with the reason.
     pub not_looked_at: Vec<String>,
 }
@@ -131,7 +132,10 @@ fn not_looked_at(
     if connection.programs.is_none() {
         not.push(format!("other programs that use phones ({unseen})"));
     }
-    if phones.iter().any(|phone| phone.session == Some(Ok(()))) {
+    if phones
+        .iter()
+        .any(|phone| matches!(phone.session, Some(Ok(()))))
+    {
         not.push(
             "whether a phone is being restored from iCloud or asks for its passcode (phones \
              report this only when a backup begins)"

@@ -1,6 +1,7 @@
 //! The facts that the findings are based on. Every function here gives up after its `patience`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use plist::Value;
 
 use super::computer::{OnUsb, Places, Program};
+use super::concern::Trouble;
 use crate::base::cancel::CancelToken;
 use crate::base::udid::Udid;
 use crate::device::connector::{self, Connector, Encryption};
@@ -19,33 +21,6 @@ use crate::store::capabilities::Abilities;
 use crate::store::notes::Notes;
 use crate::store::{self, Snapshot, Store, snapshot};
 use crate::transport::Attached;
-
-/// A failure, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// The error message.
-    pub text: String,
-    /// Advice for the user.
-    pub hint: Option<String>,
-}
-
-impl From<&device::Error> for Trouble {
-    fn from(e: &device::Error) -> Trouble {
-        Trouble {
-            text: e.to_string(),
-            hint: e.hint(),
-        }
-    }
-}
-
-impl From<&store::Error> for Trouble {
-    fn from(e: &store::Error) -> Trouble {
-        Trouble {
-            text: e.to_string(),
-            hint: e.hint().map(str::to_owned),
-        }
-    }
-}
 
 /// The connection between this computer and its phones.
 #[derive(Debug, Clone)]
@@ -82,28 +57,12 @@ impl ConnectionFacts {
         let address = connector.daemon.daemon().map(|d| d.address().to_string());
         let phones = match within(connector, patience, Connector::phones) {
             Err(e) if is_cancelled(&e) && connector.token.cancelled() => return Err(e),
-            Err(e) if is_cancelled(&e) => Err(Trouble {
-                text: match &address {
-                    Some(at) => format!("usbmuxd on {at} accepts requests but does not answer"),
-                    None => "this computer's USB does not answer".to_owned(),
-                },
-                hint: Some(
-                    match &address {
-                        Some(_) => "restart it: `sudo systemctl restart usbmuxd`, or the computer",
-                        None => "restart the computer",
-                    }
-                    .to_owned(),
-                ),
+            Err(e) if is_cancelled(&e) => Err(Trouble::NoAnswer {
+                address: address.clone(),
             }),
-            other => other.map_err(|e| Trouble {
-                hint: e.hint().or(Some(
-                    match &address {
-                        Some(_) => "restart usbmuxd, or the computer",
-                        None => "restart the computer",
-                    }
-                    .to_owned(),
-                )),
-                text: e.to_string(),
+            other => other.map_err(|e| Trouble::List {
+                cause: Arc::new(e),
+                by_daemon: address.is_some(),
             }),
         };
         Ok(ConnectionFacts {
@@ -246,7 +205,7 @@ impl Health {
         self.session = Some(Ok(()));
         self.ask_values(session.lockdown())?;
         let free = noted(SyncLock::is_free(&mut session, &connector.token))?;
-        let is_free = free == Ok(true);
+        let is_free = matches!(free, Ok(true));
         self.sync_free = Some(free);
         if is_free {
             // Starting the service does not start a backup. Skipped if another program holds the
@@ -289,7 +248,7 @@ const SERVICE_SILENCE_MAX: Duration = Duration::from_secs(10);
 fn noted<T>(result: Result<T, device::Error>) -> Result<Result<T, Trouble>, device::Error> {
     match result {
         Err(device::Error::Cancelled) => Err(device::Error::Cancelled),
-        other => Ok(other.map_err(|e| Trouble::from(&e))),
+        other => Ok(other.map_err(Trouble::from)),
     }
 }
 
@@ -400,15 +359,15 @@ impl StoreFacts {
         store_facts.free_bytes = place.and_then(|place| fs4::available_space(place).ok());
         let opened = Store::open(&store_facts.path);
         match opened.and_then(|store| store.holds_something().map(|()| store)) {
-            Err(e @ store::Error::NoStore { .. }) => store_facts.absence = Some(Trouble::from(&e)),
+            Err(e @ store::Error::NoStore { .. }) => store_facts.absence = Some(Trouble::from(e)),
             Ok(store) => {
                 if let Err(e) = store_facts.read(&store) {
-                    store_facts.trouble = Some(Trouble::from(&e));
+                    store_facts.trouble = Some(Trouble::from(e));
                 }
                 let tried = store.probe().transpose();
-                store_facts.abilities = tried.map(|tried| tried.map_err(|e| Trouble::from(&e)));
+                store_facts.abilities = tried.map(|tried| tried.map_err(Trouble::from));
             }
-            Err(e) => store_facts.trouble = Some(Trouble::from(&e)),
+            Err(e) => store_facts.trouble = Some(Trouble::from(e)),
         }
         store_facts
     }
@@ -430,7 +389,7 @@ impl StoreFacts {
             let made = last_good::last_good(store, &udid);
             let (notes, unread) = match store.notes(&udid) {
                 Ok(notes) => (notes, None),
-                Err(e) => (Notes::default(), Some(Trouble::from(&e))),
+                Err(e) => (Notes::default(), Some(Trouble::from(e))),
             };
             let checked = |s: &Snapshot| {
                 let time: jiff::Timestamp = notes.of(s).verified?.time.parse().ok()?;

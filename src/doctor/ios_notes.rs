@@ -1,5 +1,6 @@
 //! Lists the peculiarities of iOS versions that matter for a backup, each with its source.
 
+use super::concern::Concern;
 use super::line::Line;
 
 const TOPIC: &str = "ios";
@@ -10,20 +11,20 @@ struct Fact {
     /// The end of the range, exclusive.
     to: [u32; 3],
     means: &'static str,
-    /// Advice for the user, if this version itself causes trouble.
-    hint: Option<&'static str>,
+    /// The concern, if this version itself causes trouble.
+    concern: Option<Concern>,
 }
 
 const ASKS: &str =
     "since iOS 16.1 and 15.7.1, a phone with a passcode asks for it at the start of each backup";
 const LATER: [u32; 3] = [u32::MAX, 0, 0];
 
-const FACTS: [Fact; 7] = [
+static FACTS: [Fact; 7] = [
     Fact {
         from: [0, 0, 0],
         to: [10, 0, 0],
         means: "before iOS 10, the list of files is Manifest.mbdb, which fewer programs can read",
-        hint: None,
+        concern: None,
     },
     // Source: imazing.com, 2017: "iPhone Disconnected iTunes Backup Error".
     Fact {
@@ -31,22 +32,20 @@ const FACTS: [Fact; 7] = [
         to: [10, 3, 4],
         means: "iOS 10.3.3 can end each backup at the same place, at a file with accents in its \
             name",
-        hint: Some(
-            "update iOS, or remove that file: idevicesyslog shows its name (\"No operation found for path\")",
-        ),
+        concern: Some(Concern::IosEndsEarly),
     },
     // Source: protocol.md, "The passcode".
     Fact {
         from: [15, 7, 1],
         to: [16, 0, 0],
         means: ASKS,
-        hint: None,
+        concern: None,
     },
     Fact {
         from: [16, 1, 0],
         to: LATER,
         means: ASKS,
-        hint: None,
+        concern: None,
     },
     // Source: pmd3#755.
     Fact {
@@ -54,22 +53,22 @@ const FACTS: [Fact; 7] = [
         to: [18, 0, 0],
         means: "on iOS 17, one file of FileProvider, backup_manifest.db, always fails; this is \
             harmless and only noted",
-        hint: None,
+        concern: None,
     },
     // Source: limd#1735.
     Fact {
         from: [26, 0, 1],
         to: [26, 0, 2],
-        means: "iOS 26.0.1 may finish a backup without confirming it; after the time limit \
-            (--patience), a check of the files decides",
-        hint: Some("update iOS"),
+        means: "iOS 26.0.1 may finish a backup without confirming it; after the time limit, a check \
+            of the files decides",
+        concern: Some(Concern::IosUnconfirmed),
     },
     // Source: protocol.md, "Restore".
     Fact {
         from: [27, 0, 0],
         to: LATER,
         means: "iOS 27 changed how parts of a backup are restored: restore whole backups only",
-        hint: None,
+        concern: None,
     },
 ];
 
@@ -82,7 +81,7 @@ pub fn judge(name: &str, model: &str, ios: &str, over_wifi: bool) -> Line {
     let Some(version) = version(ios) else {
         return Line::warning(TOPIC, says)
             .means("this version number cannot be read, so version-specific notes are missing")
-            .hint("unlock the phone and run this again");
+            .concern(Concern::IosUnknown);
     };
     let holds = |fact: &&Fact| (fact.from..fact.to).contains(&version);
     let facts: Vec<&Fact> = FACTS.iter().filter(holds).collect();
@@ -93,11 +92,9 @@ pub fn judge(name: &str, model: &str, ios: &str, over_wifi: bool) -> Line {
              programs do not detect",
         );
     }
-    let hints: Vec<&str> = facts.iter().filter_map(|fact| fact.hint).collect();
-    let mut line = if hints.is_empty() {
-        Line::ok(TOPIC, says)
-    } else {
-        Line::warning(TOPIC, says).hint(hints.join("; "))
+    let mut line = match facts.iter().find_map(|fact| fact.concern.clone()) {
+        Some(concern) => Line::warning(TOPIC, says).concern(concern),
+        None => Line::ok(TOPIC, says),
     };
     if !means.is_empty() {
         line = line.means(means.join("; "));

@@ -1,8 +1,8 @@
-//! A finding and its severity.
+//! A finding, its severity, and the concern behind it.
 
 use serde::Serialize;
 
-use super::facts::Trouble;
+use super::concern::{Concern, Trouble};
 use crate::base::udid::Udid;
 
 /// The severity of a finding.
@@ -17,66 +17,66 @@ pub enum Level {
     Problem,
 }
 
-/// A single finding about the phone, the store or the computer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Line {
+/// A finding about the phone, the store or the computer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Line<F = Concern> {
     /// The severity of the finding.
     pub level: Level,
     /// The subject, in one word. Stable: docs/guide/troubleshooting.md lists them.
     pub topic: &'static str,
     /// The UDID of the phone that it concerns, if any.
     pub udid: Option<String>,
-    /// The finding itself.
+    /// The finding, in words.
     pub says: String,
     /// The consequence, if any.
     pub means: Option<String>,
-    /// Advice for the user.
-    pub hint: Option<String>,
+    /// The concern, if the user should do something.
+    #[serde(skip)]
+    pub concern: Option<F>,
 }
 
-impl Line {
-    pub(crate) fn new(level: Level, topic: &'static str, says: impl Into<String>) -> Line {
+impl<F> Line<F> {
+    pub(crate) fn new(level: Level, topic: &'static str, says: impl Into<String>) -> Line<F> {
         Line {
             level,
             topic,
             udid: None,
             says: says.into(),
             means: None,
-            hint: None,
+            concern: None,
         }
     }
 
-    pub(crate) fn ok(topic: &'static str, says: impl Into<String>) -> Line {
+    pub(crate) fn ok(topic: &'static str, says: impl Into<String>) -> Line<F> {
         Line::new(Level::Ok, topic, says)
     }
 
-    pub(crate) fn warning(topic: &'static str, says: impl Into<String>) -> Line {
+    pub(crate) fn warning(topic: &'static str, says: impl Into<String>) -> Line<F> {
         Line::new(Level::Warning, topic, says)
     }
 
-    pub(crate) fn problem(topic: &'static str, says: impl Into<String>) -> Line {
+    pub(crate) fn problem(topic: &'static str, says: impl Into<String>) -> Line<F> {
         Line::new(Level::Problem, topic, says)
     }
 
-    pub(super) fn trouble(topic: &'static str, trouble: &Trouble) -> Line {
-        Line {
-            hint: trouble.hint.clone(),
-            ..Line::problem(topic, &trouble.text)
-        }
-    }
-
-    pub(super) fn of(mut self, udid: &Udid) -> Line {
-        self.udid = Some(udid.to_string());
-        self
-    }
-
-    pub(crate) fn means(mut self, means: impl Into<String>) -> Line {
+    pub(crate) fn means(mut self, means: impl Into<String>) -> Line<F> {
         self.means = Some(means.into());
         self
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Line {
-        self.hint = Some(hint.into());
+    pub(crate) fn concern(mut self, concern: F) -> Line<F> {
+        self.concern = Some(concern);
+        self
+    }
+}
+
+impl Line {
+    pub(super) fn trouble(topic: &'static str, trouble: &Trouble) -> Line {
+        Line::problem(topic, trouble.to_string()).concern(Concern::Trouble(trouble.clone()))
+    }
+
+    pub(super) fn of(mut self, udid: &Udid) -> Line {
+        self.udid = Some(udid.to_string());
         self
     }
 }

@@ -9,6 +9,7 @@ mod check_phone;
 pub mod check_schedule;
 mod check_store;
 pub mod computer;
+mod concern;
 mod examine;
 pub mod explain;
 mod facts;
@@ -16,5 +17,6 @@ pub(crate) mod ios_notes;
 mod line;
 mod messages;
 
+pub use concern::{Concern, Trouble};
 pub use examine::{Options, Report, examine};
 pub use line::{Level, Line};

@@ -31,10 +31,8 @@ pub struct Refusal {
 pub enum During {
     /// A backup.
     Backup {
-        /// The phone's last request for more space, if there was one.
-        shortage: Option<Shortage>,
-        /// The phone's capacity, if it is known.
-        capacity_bytes: Option<u64>,
+        /// The space that the computer lacks, if the phone requested more.
+        lack: Option<Lack>,
     },
     /// A change of the backup password.
     PasswordChange {
@@ -61,6 +59,15 @@ impl fmt::Display for Refusal {
             write!(f, "\n  the phone says: {}", self.evidence)
         }
     }
+}
+
+/// The space that the computer lacks for a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// This many bytes must be freed.
+    Bytes(u64),
+    /// The phone wants far more than its own capacity, which is this many bytes.
+    Implausible(u64),
 }
 
 /// Maximum number of characters of the phone's message that are shown.
@@ -107,13 +114,17 @@ pub fn explain(
     capacity_bytes: Option<u64>,
     place: &str,
 ) -> Refusal {
-    let during = During::Backup {
-        shortage,
-        capacity_bytes,
-    };
+    let shortage = shortage.filter(|_| verdict.code == 105);
+    let lack = shortage.map(|shortage| match capacity_bytes {
+        Some(capacity) if shortage.required_bytes() > capacity.saturating_mul(2) => {
+            Lack::Implausible(capacity)
+        }
+        _ => Lack::Bytes(shortage.missing_bytes()),
+    });
+    let during = During::Backup { lack };
     let meaning = actual_code(verdict.code, &verdict.description);
     let mut refusal = refusal(verdict, words(meaning), meaning, during);
-    if let (105, Some(shortage)) = (verdict.code, shortage) {
+    if let Some(shortage) = shortage {
         let (need, free) = (shortage.required_bytes(), shortage.free_bytes);
         refusal.cause = format!(
             "the backup needs {}, and {place} has {} free",
@@ -274,10 +285,7 @@ pub fn described(code: i64) -> Option<Refusal> {
         evidence: String::new(),
         kind,
         meaning: code,
-        during: During::Backup {
-            shortage: None,
-            capacity_bytes: None,
-        },
+        during: During::Backup { lack: None },
     })
 }
 

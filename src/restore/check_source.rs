@@ -4,12 +4,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Line;
+use super::concern::Concern;
 use super::error::Error;
 use super::options::Options;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::Monitor;
 use crate::base::time;
-use crate::doctor::Line;
 use crate::restore::subject::Source;
 use crate::store::sums_index::SumsIndex;
 use crate::store::{Snapshot, Store, snapshot};
@@ -97,7 +98,7 @@ pub(super) fn known_damage(folder: &Path, options: &Options) -> Option<Line> {
     let says = format!(
         "a check found this backup damaged ({when}), and a quick check does not read the contents"
     );
-    Some(Line::problem("check", says).hint("omit --quick-check, so that every byte is read again"))
+    Some(Line::problem("check", says).concern(Concern::KnownDamage))
 }
 
 /// Returns the time at which a check found this snapshot damaged, if the last one did.

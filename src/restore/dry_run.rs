@@ -1,19 +1,21 @@
 //! Examines backup and phone before a restore, and makes its dry run.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::check_source::{check, known_damage};
+use super::concern::Concern;
 use super::error::Error;
 use super::options::Options;
 use super::subject::{Source, Target};
-use super::{partial, preflight};
+use super::{Line, partial, preflight};
 use crate::base::failure_kind::FailureKind;
 use crate::base::progress::Monitor;
 use crate::device::connector::Connector;
 use crate::device::trust;
-use crate::doctor::{self, Level, Line};
+use crate::doctor::{self, Level};
 use crate::reader;
 use crate::transport::Attached;
 use crate::verify::Outcome;
@@ -63,16 +65,17 @@ pub fn dry_run(
     folder: &Path,
     options: &Options,
     monitor: &dyn Monitor,
-) -> Result<doctor::Report, Error> {
+) -> Result<doctor::Report<Concern>, Error> {
     let source = Source::look(folder)?;
     let target = phone.and_then(|phone| {
         let mut session = connector.session(&phone)?;
         Ok(Target::ask(&phone, session.lockdown())?)
     });
+    let target = target.map_err(Arc::new);
     let mut lines = preflight::judge_backup(&source, options);
     match &target {
         Ok(target) => lines.extend(preflight::judge_phone(&source, target, options)),
-        Err(e) => lines.push(problem("phone", e, options)),
+        Err(e) => lines.push(problem("phone", e.clone())),
     }
     let admitted = match &target {
         Ok(target) => partial::admit(folder, &source, target, options),
@@ -84,7 +87,7 @@ pub fn dry_run(
         Ok(Some(part)) => lines.push(preflight::judge_part(&part, options)),
         // The check below reports a list that cannot be read or is encrypted.
         Ok(None) | Err(Error::Read(reader::Error::Metadata { .. })) => {}
-        Err(e) => lines.push(problem("part", &e, options)),
+        Err(e) => lines.push(problem("part", Arc::new(e))),
     }
     match check(folder, options, &connector.token, monitor) {
         Ok(report) => lines.push(match known_damage(folder, options) {
@@ -92,7 +95,7 @@ pub fn dry_run(
             _ => preflight::judge_check(&report),
         }),
         Err(e) if e.kind() == FailureKind::WrongPassword => {
-            lines.push(problem("check", &e, options));
+            lines.push(problem("check", Arc::new(e)));
         }
         Err(e) => return Err(e),
     }
@@ -108,10 +111,6 @@ pub fn dry_run(
 }
 
 /// Returns the error that prevents a restore as a line of the dry run.
-fn problem(name: &'static str, e: &Error, options: &Options) -> Line {
-    let line = Line::problem(name, e.to_string());
-    match options.advise.and_then(|advise| advise(e)) {
-        Some(hint) => line.hint(hint),
-        None => line,
-    }
+fn problem(name: &'static str, e: Arc<Error>) -> Line {
+    Line::problem(name, e.to_string()).concern(Concern::Failed(e))
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use crate::base::failure_kind::FailureKind;
 use crate::base::units::{counted, size};
 use crate::mobilebackup::error_codes::Refusal;
+use crate::restore::Line;
 use crate::restore::left::Left;
 use crate::restore::no_part::NoPart;
-use crate::{device, doctor, mobilebackup, reader, store, transport, verify};
+use crate::{device, mobilebackup, reader, store, transport, verify};
 
 /// The reasons that a restore, or its rehearsal, fails.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +29,7 @@ pub enum Error {
     Verify(#[from] verify::Error),
     /// The preflight found problems that would make the restore fail.
     #[error("this restore would fail, so it was not started{}", lines(.0))]
-    NotReady(Vec<doctor::Line>),
+    NotReady(Vec<Line>),
     /// The backup is damaged; nothing was sent.
     #[error("the backup is damaged, so nothing was sent to the phone: {}", .0.first_damage())]
     SourceDamaged(Box<verify::Report>),
@@ -147,7 +148,7 @@ impl From<transport::Error> for Error {
     }
 }
 
-fn lines(lines: &[doctor::Line]) -> String {
+fn lines(lines: &[Line]) -> String {
     let mut text = String::new();
     for line in lines {
         text.push_str("\n  ");

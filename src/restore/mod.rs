@@ -8,6 +8,7 @@
 mod app_list;
 mod check_source;
 pub mod compare;
+mod concern;
 mod dry_run;
 mod error;
 mod held;
@@ -27,6 +28,7 @@ mod steps;
 pub mod subject;
 mod tolerated;
 
+pub use concern::Concern;
 pub use dry_run::{Considered, consider, dry_run};
 pub use error::Error;
 pub use held::{Held, hold, hold_named};
@@ -37,3 +39,6 @@ pub use report::{Report, Seconds};
 pub use sent_hashes::Sent;
 pub use steps::restore;
 pub use tolerated::tolerated;
+
+/// A line of the preflight.
+pub type Line = crate::doctor::Line<Concern>;

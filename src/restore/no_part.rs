@@ -28,7 +28,10 @@ pub enum NoPart {
     )]
     Encrypted,
     /// The phone was to remove everything that the part does not contain.
-    #[error("a partial restore with --remove-others would remove everything else from the phone")]
+    #[error(
+        "a partial restore that removes what the backup does not have would remove everything \
+         else from the phone"
+    )]
     RemoveOthers,
     /// The user has not accepted the risk.
     #[error(

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::error::Error;
 use crate::device::passcode_prompt;
 use crate::reader::passwords::Known;
 use crate::verify::Depth;
@@ -44,8 +43,6 @@ pub struct Options {
     pub silence_max: Duration,
     /// Time to wait for the user to tap "Trust".
     pub trust_wait: Duration,
-    /// Returns advice for an error that a dry run reports as a finding.
-    pub advise: Option<fn(&Error) -> Option<String>>,
 }
 
 impl Default for Options {
@@ -66,7 +63,6 @@ impl Default for Options {
             stay_awake: false,
             silence_max: passcode_prompt::WAIT_MAX + Duration::from_secs(60),
             trust_wait: Duration::from_secs(120),
-            advise: None,
         }
     }
 }

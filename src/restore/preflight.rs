@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use super::Line;
+use super::concern::Concern;
 use super::options::Options;
 use super::tolerated::tolerated;
 use crate::backup::create::BATTERY_LOW_PERCENT;
 use crate::base::units::{counted, size};
-use crate::doctor::{Level, Line, ios_notes};
+use crate::doctor::{Level, ios_notes};
 use crate::restore::partial::Shown;
 use crate::restore::subject::{Source, Target};
 use crate::store::{Store, snapshot};
@@ -28,24 +30,15 @@ pub fn obstacles(lines: &[Line]) -> Vec<Line> {
     lines.iter().filter(is_one).cloned().collect()
 }
 
-/// Returns advice on getting an undamaged backup. Only a store holds other snapshots from which
-/// files can be recovered.
-pub fn repair_hint(report: &Report) -> String {
+/// Returns true if files of a damaged backup may be recovered from other snapshots, which only a
+/// store holds.
+pub fn can_be_repaired(report: &Report) -> bool {
     let of = snapshot::find(Path::new(&report.path));
     let store = of
         .as_ref()
         .and_then(|of| of.path().parent())
         .map(Store::open);
-    match store {
-        Some(Ok(store)) if store.is_marked() => format!(
-            "run `idev-backup verify --repair \"{}\"`, which copies undamaged files from other \
-             snapshots; `idev-backup list` shows those",
-            report.path
-        ),
-        _ => "choose another backup: this one is not in a store, so it cannot be repaired from \
-            snapshots"
-            .to_owned(),
-    }
+    matches!(store, Some(Ok(store)) if store.is_marked())
 }
 
 /// Returns the finding for the check of the backup.
@@ -56,8 +49,7 @@ pub fn judge_check(report: &Report) -> Line {
         let first = report.findings.first();
         let first = first.map_or_else(String::new, |f| format!(": {}: {}", f.file, f.detail));
         let remarks = counted(report.remarks, "remark");
-        Line::warning(TOPIC, format!("{says}, with {remarks}{first}"))
-            .hint("run `idev-backup verify --deep`, which lists all of them")
+        Line::warning(TOPIC, format!("{says}, with {remarks}{first}")).concern(Concern::Remarks)
     };
     let how = match report.depth {
         Depth::Deep if report.unlocked || !report.encrypted => "opened and read",
@@ -72,10 +64,7 @@ pub fn judge_check(report: &Report) -> Line {
             ),
         )
         .means("a phone refuses such a backup or restores only part of it")
-        .hint(
-            "choose another backup from `idev-backup list`, or pass `--force` to restore this one \
-             anyway",
-        );
+        .concern(Concern::NotRestorable);
     }
     match report.outcome {
         Outcome::Damaged => {
@@ -83,11 +72,15 @@ pub fn judge_check(report: &Report) -> Line {
                 TOPIC,
                 format!("the backup is damaged: {}", report.first_damage()),
             );
-            let line = line.hint(repair_hint(report));
+            let line = line.concern(Concern::Damaged {
+                path: report.path.clone(),
+                can_be_repaired: can_be_repaired(report),
+                is_tolerated: tolerated(report),
+            });
             if tolerated(report) {
                 line.means(
                     "the phone's list has no digest of the altered files, so the phone accepts \
-                     them as they are; `--force` restores them",
+                     them as they are",
                 )
             } else {
                 line.means("a phone refuses such a backup or restores only part of it")
@@ -100,7 +93,7 @@ pub fn judge_check(report: &Report) -> Line {
             TOPIC,
             format!("no damage was found, but not everything could be checked ({files}, {how})"),
         )
-        .hint("run `idev-backup verify --deep`, which lists what was not checked"),
+        .concern(Concern::Unchecked),
         Outcome::NoDamageFound if report.remarks > 0 => with_remarks(format!(
             "no damage was found in the backup ({files}, {how})"
         )),
@@ -155,7 +148,7 @@ pub fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
     } else {
         Line::problem("backup", format!("{says}; the phone did not finish it"))
             .means("a phone ends the restore of such a backup with code 204")
-            .hint("choose another backup from `idev-backup list`")
+            .concern(Concern::NotFinished)
     });
     lines.push(match (source.encrypted, options.password.is_some()) {
         (true, true) => Line::ok(
@@ -166,16 +159,13 @@ pub fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
             "encryption",
             "the backup is encrypted, and no password is given",
         )
-        .hint(
-            "pass it with --password-file, --password-command or IDEV_BACKUP_PASSWORD, or run \
-             this in a terminal, which asks for it",
-        ),
+        .concern(Concern::NoPassword),
         (false, _) => Line::warning("encryption", "the backup is not encrypted")
             .means(format!(
                 "it does not include these data, and the phone will lack them afterwards: \
                  {NOT_IN_PLAIN}"
             ))
-            .hint("if an encrypted backup of this phone exists, restore that one"),
+            .concern(Concern::NotEncrypted),
     });
     lines.push(match source.apps {
         _ if !options.apps => Line::ok("apps", "the applications are not installed, as requested"),
@@ -213,21 +203,18 @@ pub fn judge_phone(source: &Source, target: &Target, options: &Options) -> Vec<L
         lines.push(
             Line::warning("setup", "the phone's setup is not finished (\"Hello\")")
                 .means("the phone may end the restore with code 212")
-                .hint("finish the setup without restoring anything, then run this again"),
+                .concern(Concern::NotSetUp),
         );
     }
     if target.locked {
-        lines.push(
-            Line::warning("locked", "the phone is locked")
-                .hint("unlock it, and keep it unlocked until the first files are sent"),
-        );
+        lines.push(Line::warning("locked", "the phone is locked").concern(Concern::Locked));
     }
     if let Some(battery) = target.battery {
         let says = format!("its battery is at {battery} %");
         lines.push(if battery < BATTERY_LOW_PERCENT && !target.charging {
             Line::warning("battery", format!("{says}, and not charging"))
                 .means("if the phone switches off during the restore, it must be restored again")
-                .hint("connect it to power")
+                .concern(Concern::BatteryLow)
         } else {
             Line::ok("battery", says)
         });
@@ -296,7 +283,9 @@ fn versions(source: &Source, target: &Target) -> Line {
                 )
             };
             line.means("a phone refuses backups made with a newer iOS (code 203)")
-                .hint(format!("update the phone to iOS {of_words} or later first"))
+                .concern(Concern::OlderIos {
+                    needed: of_words.to_owned(),
+                })
         }
         (Some(_), Some(_)) => Line::ok(
             TOPIC,
@@ -360,11 +349,9 @@ fn space(source: &Source, target: &Target) -> Option<Line> {
                 "the phone stores the received files in addition to its own, and refuses with \
                  code 106 if they do not fit",
             )
-            .hint(format!(
-                "free {} on the phone (Settings > General > Storage), or erase it in its settings \
-                 first",
-                size(need - free)
-            ))
+            .concern(Concern::PhoneFull {
+                missing_bytes: need - free,
+            })
     } else {
         Line::ok(TOPIC, says)
     })
@@ -375,14 +362,10 @@ fn find_my(target: &Target) -> Line {
     match target.find_my {
         Some(true) => Line::problem(TOPIC, "Find My is switched on")
             .means("a phone refuses restores while it is on (code 211)")
-            .hint(
-                "switch off Settings > [name] > Find My > Find My iPhone, and switch it on again \
-                 afterwards",
-            ),
+            .concern(Concern::FindMyOn),
         Some(false) => Line::ok(TOPIC, "the phone reports that Find My is off"),
-        None => Line::warning(TOPIC, "the phone does not report whether Find My is on").hint(
-            "check Settings > [name] > Find My: a phone refuses restores while it is on (code 211)",
-        ),
+        None => Line::warning(TOPIC, "the phone does not report whether Find My is on")
+            .concern(Concern::FindMyUnknown),
     }
 }
 
@@ -409,7 +392,7 @@ fn password_afterwards(source: &Source, target: &Target) -> Option<Line> {
                  encrypted",
             )
             .means("the phone refuses to switch off the encryption of its backups")
-            .hint("restore an encrypted backup, or ask the phone's administrator"),
+            .concern(Concern::EncryptionRequired),
         ),
         (false, true) => Some(
             Line::warning(
@@ -417,7 +400,7 @@ fn password_afterwards(source: &Source, target: &Target) -> Option<Line> {
                 "the phone encrypts its backups, and this one is not encrypted",
             )
             .means("afterwards, it may no longer encrypt them")
-            .hint("run `idev-backup encryption status` afterwards"),
+            .concern(Concern::EncryptionMayEnd),
         ),
         (true, _) => Some(Line::ok(
             TOPIC,
@@ -484,7 +467,7 @@ mod tests {
     fn level(lines: &[Line], topic: &str) -> Option<Level> {
         let line = lines.iter().find(|line| line.topic == topic)?;
         // Every finding that is not OK must come with a consequence or advice.
-        assert!(line.level == Level::Ok || line.means.is_some() || line.hint.is_some());
+        assert!(line.level == Level::Ok || line.means.is_some() || line.concern.is_some());
         Some(line.level)
     }
 

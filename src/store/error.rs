@@ -1,10 +1,10 @@
-//! Errors of the store, each with a hint about what to do next.
+//! Errors of the store.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use super::missing_store::Absence;
-use super::names::{FORMAT, MARK, NOTES};
+use super::names::{FORMAT, MARK};
 use crate::base::failure_kind::FailureKind;
 use crate::base::udid::Udid;
 use crate::store::permissions;
@@ -159,99 +159,6 @@ impl Error {
     pub fn is_full(&self) -> bool {
         matches!(self, Error::Io { cause, .. }
             if matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
-    }
-
-    /// Returns advice on what to do next.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            e if e.is_full() => Some("free space on that disk, or choose another with --store"),
-            Error::Io { cause, doing, .. } => match cause.kind() {
-                io::ErrorKind::PermissionDenied if cfg!(target_os = "macos") => Some(
-                    "give the terminal Full Disk Access (System Settings > Privacy & Security), \
-                     or choose another folder with --store",
-                ),
-                io::ErrorKind::PermissionDenied if ["read", "list", "look at"].contains(doing) => {
-                    Some(
-                        "run this as the user who made the backup, or ask its owner for \
-                         permission to read it",
-                    )
-                }
-                io::ErrorKind::PermissionDenied => {
-                    Some("choose a folder that you may write to, with --store")
-                }
-                io::ErrorKind::ReadOnlyFilesystem => Some(
-                    "the disk is read-only: mount it for writing, or choose another with --store",
-                ),
-                io::ErrorKind::NotFound => {
-                    Some("check that the disk is connected, or choose another with --store")
-                }
-                io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => Some(
-                    "choose another folder with --store, because this one exists in another form",
-                ),
-                io::ErrorKind::FileTooLarge => Some(
-                    "the disk cannot hold files over 4 GB (FAT32?): format it as exFAT, APFS, \
-                     NTFS or ext4, or choose another with --store",
-                ),
-                _ => Some("check the disk and how it is connected, or choose another with --store"),
-            },
-            Error::Busy { .. } => Some(
-                "wait for the other run to end, or stop it; the lock of a killed run is released",
-            ),
-            Error::InTheWay { .. } => Some(
-                "find out what created it and remove it; removing a link does not remove its \
-                 target",
-            ),
-            Error::Linked { .. } => Some(
-                "name the folder that contains the target with --store, or replace the link with \
-                 the target folder",
-            ),
-            Error::NotYours { .. } => {
-                Some("run the command above, or run idev-backup as the owner of the folder")
-            }
-            Error::AsRoot { .. } => Some("run this without sudo, as the owner of the store"),
-            Error::Pinned { .. } => {
-                Some("remove the pin or the name first: `idev-backup unpin`, `tag --remove`")
-            }
-            Error::Stuck { .. } => Some(
-                "close programs that have it open; for an immutable file, run `sudo chattr -i` \
-                 (Linux) or `chflags nouchg` (macOS). It is harmless, and each run tries again",
-            ),
-            Error::NoStore { cause, .. } => Some(match cause {
-                Absence::NotMounted(_) | Absence::Empty(_) | Absence::DeadLink { .. } => {
-                    "connect and mount the disk, and run the same command again. To make a new \
-                     store there, run `idev-backup create --new-store`"
-                }
-                Absence::Missing(_) | Absence::NoMark => {
-                    "check the path, and that its disk is connected. To make a new store there, \
-                     run `idev-backup create --new-store`"
-                }
-            }),
-            Error::NotAStore { .. } => Some(
-                "choose an empty folder or a store of idev-backup with --store; this folder is \
-                 left unchanged",
-            ),
-            Error::OtherFormat { format, .. } if *format < FORMAT => Some(
-                "choose a new folder with --store, and copy the backups of the old store into it \
-                 with `idev-backup adopt`",
-            ),
-            Error::OtherFormat { .. } => {
-                Some("use the version of idev-backup that made it, or a newer one")
-            }
-            Error::Moved { .. } => {
-                Some("check the backups with `idev-backup list`, then run the command again")
-            }
-            Error::Damaged { path, .. } if path.ends_with(NOTES) => Some(
-                "check that file; if it is deleted, all pins, names and check results are lost",
-            ),
-            Error::Damaged { path, .. } if path.ends_with(MARK) => Some(
-                "remove that one file and run `idev-backup create --new-store`, which makes it \
-                 again and changes nothing else",
-            ),
-            Error::Damaged { .. } => Some(
-                "check the disk, and run `idev-backup create --full`, which reuses no existing \
-                 files",
-            ),
-        }
     }
 }
 

@@ -1,9 +1,7 @@
-//! Errors in reaching a phone: answers from the daemon and failures on USB, each with a hint at the
-//! cure.
+//! Errors in reaching a phone: answers from the daemon and failures on USB.
 
 use std::{fmt, io};
 
-use crate::transport::udev_rule;
 use crate::transport::usb::mux;
 
 /// Failure to reach a phone, through the daemon or over USB.
@@ -48,45 +46,6 @@ pub enum Error {
         /// The cause of the failure.
         trouble: Trouble,
     },
-}
-
-impl Error {
-    /// Returns advice for the user, if there is any.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Error::NoDaemon {
-                is_from_environment: true,
-                ..
-            } => Some(
-                "USBMUXD_SOCKET_ADDRESS names this address: start a daemon there, or unset the \
-                 variable to use the system's daemon",
-            ),
-            Error::NoDaemon { .. } if cfg!(windows) => Some(
-                "install \"Apple Devices\" (or iTunes) from Microsoft and open it once, or set USBMUXD_SOCKET_ADDRESS; \
-                 to try it without a phone: `idev-backup demo`",
-            ),
-            Error::NoDaemon { .. } if cfg!(target_os = "macos") => Some(
-                "restart the Mac, because the system's own daemon should answer, or set \
-                 USBMUXD_SOCKET_ADDRESS; to try it without a phone: `idev-backup demo`",
-            ),
-            Error::NoDaemon { .. } => Some(
-                "install and start usbmuxd (`sudo apt install usbmuxd`), or set \
-                 USBMUXD_SOCKET_ADDRESS; on a computer with USB, omit `--transport` to use phones \
-                 without usbmuxd; to try it without a phone: `idev-backup demo`",
-            ),
-            Error::Refused { number: 2, .. } => {
-                Some("plug the phone in again and run the same command again")
-            }
-            Error::Refused { number: 3, .. } => Some(
-                "unlock the phone; if that does not help, unplug it, restart it and plug it in again",
-            ),
-            Error::Strange { .. } => Some(
-                "check that USBMUXD_SOCKET_ADDRESS is the address of a usbmuxd-compatible daemon",
-            ),
-            Error::Usb { trouble, .. } => trouble.hint(),
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Display for Error {
@@ -167,46 +126,6 @@ pub enum Trouble {
     },
     /// This program was built without USB support, or this system does not need it.
     NotBuilt,
-}
-
-impl Trouble {
-    /// Returns advice for the user, if there is any.
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Trouble::NoRights { .. } => udev_rule::HINT,
-            Trouble::Busy { .. } => {
-                "omit `--transport` if usbmuxd is running; else close the program that uses the \
-                 phone (for example a photo importer or a file manager)"
-            }
-            Trouble::NoBus => {
-                "pass USB through to the container or virtual machine (`--device /dev/bus/usb`), \
-                 or run usbmuxd on the computer with the phone and set USBMUXD_SOCKET_ADDRESS"
-            }
-            Trouble::Unplugged => {
-                "check the cable, plug the phone in again and run the same command again"
-            }
-            Trouble::NoInterface => "unlock the phone, unplug it, restart it and plug it in again",
-            Trouble::Driver => {
-                "install \"Apple Devices\" from Microsoft and omit `--transport`, so that its \
-                 service is used, because Apple's driver holds the phone; libusb needs the WinUSB \
-                 driver for the phone instead (Zadig installs it, but then iTunes does not see \
-                 the phone)"
-            }
-            Trouble::Silent | Trouble::Broken(_) => {
-                "unlock the phone, unplug it and plug it in again; if that does not help, restart it"
-            }
-            Trouble::Refused { .. } => {
-                "unlock the phone; if that does not help, unplug it, restart it and plug it in again"
-            }
-            Trouble::NotBuilt if cfg!(target_os = "macos") => {
-                "omit `--transport`: on this system, phones are used through its own daemon"
-            }
-            Trouble::NotBuilt => {
-                "omit `--transport` and run usbmuxd, or build with the feature `usb`"
-            }
-            Trouble::Crowded | Trouble::Library { .. } => return None,
-        })
-    }
 }
 
 impl fmt::Display for Trouble {

@@ -15,8 +15,21 @@ pub struct Error {
     pub doing: String,
     /// The cause of the failure.
     pub why: String,
-    /// Advice for the user.
-    pub hint: &'static str,
+    /// The kind of the cause.
+    pub reason: Reason,
+}
+
+/// The kinds of causes of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// This user has neither systemd nor cron.
+    NoScheduler,
+    /// The command of the job has a control character.
+    ControlCharacter,
+    /// `crontab -l` shows the crontab altered.
+    CrontabAltered,
+    /// The scheduler, or an operation on its files, failed.
+    Failed,
 }
 
 impl fmt::Display for Error {
@@ -56,7 +69,7 @@ pub fn detect() -> Result<Kind, Error> {
         Err(e) => Err(Error {
             doing: "find out what starts jobs here".to_owned(),
             why: format!("this user has no systemd session, and crontab does not work ({e})"),
-            hint: "install cron (`sudo apt install cron`), or log in to a systemd session",
+            reason: Reason::NoScheduler,
         }),
     }
 }
@@ -68,7 +81,7 @@ pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>
         super::check_path(word).map_err(|why| Error {
             doing: format!("install the job {}", job.name),
             why,
-            hint: "move the program and its configuration to folders without such characters",
+            reason: Reason::ControlCharacter,
         })?;
     }
     match kind {
@@ -261,14 +274,14 @@ fn read_crontab() -> Result<Vec<u8>, Error> {
 /// its output differs from the file; an editor gets the original bytes.
 fn read_crontab_raw(shown: &[u8]) -> Result<Vec<u8>, Error> {
     const DOING: &str = "read your crontab";
-    const EDITOR: &str = "sh -c 'cat \"$0\" > \"$IDEV_BACKUP_CRONTAB\"'";
+    const EDITOR: &str = "sh -c 'cat \"$0\" > \"$CRONTAB_COPY\"'";
     let copy = tempfile::NamedTempFile::new().map_err(|e| failed(DOING, &e))?;
     let mut command = child::command("crontab");
     command
         .arg("-e")
         .env("EDITOR", EDITOR)
         .env("VISUAL", EDITOR);
-    run(command.env("IDEV_BACKUP_CRONTAB", copy.path()))?;
+    run(command.env("CRONTAB_COPY", copy.path()))?;
     let bytes = std::fs::read(copy.path()).map_err(|e| failed(DOING, &e))?;
     let mut as_shown = Vec::new();
     for byte in &bytes {
@@ -284,7 +297,7 @@ fn read_crontab_raw(shown: &[u8]) -> Result<Vec<u8>, Error> {
         Err(Error {
             doing: DOING.to_owned(),
             why: "it has control characters that `crontab -l` does not show unchanged".to_owned(),
-            hint: "remove them with `crontab -e`, or use another kind: --with systemd",
+            reason: Reason::CrontabAltered,
         })
     }
 }
@@ -358,14 +371,11 @@ fn remove_file(path: &Path) -> Result<(), Error> {
     }
 }
 
-const HINT: &str = "check that it is installed and that you may use it, or choose another kind: \
-    --with cron, systemd, launchd or task";
-
 fn failed(doing: &str, cause: &io::Error) -> Error {
     Error {
         doing: doing.to_owned(),
         why: cause.to_string(),
-        hint: HINT,
+        reason: Reason::Failed,
     }
 }
 
@@ -380,6 +390,6 @@ fn refused(doing: &str, output: &Output) -> Error {
     Error {
         doing: doing.to_owned(),
         why,
-        hint: HINT,
+        reason: Reason::Failed,
     }
 }

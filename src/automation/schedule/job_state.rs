@@ -80,20 +80,6 @@ impl Error {
         }
     }
 
-    /// Returns advice for the user, if there is any.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Error::NoJob { .. } => Some("`idev-backup schedule list` shows the jobs"),
-            Error::Unusable { .. } => {
-                Some("remove the job with `idev-backup schedule remove`, and add it again")
-            }
-            Error::NoRecord { .. } => Some("its next run writes that file again"),
-            Error::Newer { .. } => Some("use that one"),
-            Error::Install(e) => Some(e.hint),
-            Error::Disk(e) => e.hint(),
-        }
-    }
-
     /// Creates the error for `doing` on `path`.
     pub(super) fn io(doing: &'static str, path: &Path, cause: io::Error) -> Error {
         store::Error::io(doing, path, cause).into()

@@ -9,11 +9,12 @@ use std::path::Path;
 use clap::Command;
 use idev_backup::automation::schedule::job_state;
 use idev_backup::base::child;
-use idev_backup::doctor::{Level, Line};
+use idev_backup::doctor::Level;
 
 use super::config;
 use crate::cli::args::store;
 use crate::cli::exit;
+use crate::cli::render::doctor::Line;
 use crate::cli::render::output;
 
 const PREFIX: &str = "IDEV_BACKUP_";

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::store::StoreArgs;
-use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::{output, table};
+use crate::cli::{exit, hints};
 
 /// Show the connected phones, and whether they are ready for a backup
 ///
@@ -54,7 +54,7 @@ impl Devices {
 }
 
 impl Devices {
-    fn found(&self) -> Result<Vec<Device>, Failure> {
+    fn found(&self) -> Result<Vec<Listed>, Failure> {
         let backups = match Store::open(&self.store.path()?) {
             Ok(store) => list::list(&store)?,
             Err(_) => Vec::new(),
@@ -64,16 +64,28 @@ impl Devices {
             current.and_then(|b| b.date.clone())
         };
         let connector = self.connector.connector()?;
-        Ok(listing::devices(&connector, last_backup)?)
+        let devices = listing::devices(&connector, last_backup)?;
+        let listed = |device| Listed {
+            hint: hints::listed(&device),
+            device,
+        };
+        Ok(devices.into_iter().map(listed).collect())
     }
 }
 
 #[derive(Serialize)]
 struct Found {
-    devices: Vec<Device>,
+    devices: Vec<Listed>,
 }
 
-fn show(found: &[Device]) {
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    device: Device,
+    hint: Option<String>,
+}
+
+fn show(found: &[Listed]) {
     let heads = [
         "NAME",
         "MODEL",
@@ -86,7 +98,7 @@ fn show(found: &[Device]) {
         "UDID",
     ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    for device in found {
+    for Listed { device, .. } in found {
         let fact = |pick: fn(&idev_backup::device::connector::Facts) -> &String| {
             device
                 .facts
@@ -120,13 +132,13 @@ fn show(found: &[Device]) {
         if !line.is_empty() {
             output::lines(line);
         }
-        let Some(device) = at.checked_sub(1).and_then(|at| found.get(at)) else {
+        let Some(Listed { device, hint }) = at.checked_sub(1).and_then(|at| found.get(at)) else {
             continue;
         };
         if let Some(trouble) = &device.trouble {
             output::finding(&format!("  {trouble}"));
         }
-        if let Some(hint) = &device.hint {
+        if let Some(hint) = hint {
             output::finding(&format!("  hint: {hint}"));
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use idev_backup::doctor::computer::Places;
-use idev_backup::doctor::{Level, Line, Options, Report, check_schedule, examine};
+use idev_backup::doctor::{Level, Options, check_schedule, examine};
 
 use super::explain::explain;
 use crate::cli::args::connection::ConnectionArgs;
@@ -14,7 +14,7 @@ use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::failure::Failure;
-use crate::cli::render::doctor::show;
+use crate::cli::render::doctor::{Line, Report, show};
 use crate::cli::render::output;
 use crate::cli::{exit, hints};
 
@@ -106,11 +106,15 @@ impl Doctor {
             now: SystemTime::now(),
             places: Places::default(),
         };
-        let mut report = examine(&self.connector.connector()?, &options)?;
+        let report = examine(&self.connector.connector()?, &options)?;
+        let mut report = Report::new(report, hints::concern);
         // The library does not know the config file and the jobs, so add their findings here.
         report.lines.extend(self.config.iter().cloned());
         report.lines.extend(match folders::jobs() {
-            Ok(jobs) => check_schedule::judge(&jobs),
+            Ok(jobs) => check_schedule::judge(&jobs)
+                .iter()
+                .map(|line| Line::new(line, hints::concern))
+                .collect(),
             Err(e) => vec![Line {
                 level: Level::Warning,
                 topic: "schedule",

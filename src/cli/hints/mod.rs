@@ -1,22 +1,29 @@
 //! Advice for each failure: what the user does next, in terms of this program's commands and flags.
 
+mod concerns;
 mod explained;
 mod phone;
 mod problems;
 mod refusals;
+mod schedule;
 mod store;
 
 use std::io::ErrorKind;
 
 use idev_backup::automation::policy::Described;
+use idev_backup::restore::Left;
 use idev_backup::restore::partial::NoPart;
+use idev_backup::transport::plist_stream::FrameError;
 use idev_backup::{backup, encryption, export, history, mobilebackup, reader, restore, verify};
 
+use self::concerns::repaired;
+pub use self::concerns::{before_restore, concern};
 pub use self::explained::explained;
-pub use self::phone::device;
 use self::phone::dialog;
+pub use self::phone::{device, listed};
 pub use self::problems::problem;
 pub use self::refusals::refusal;
+pub use self::schedule::job;
 pub use self::store::store;
 use super::exit;
 use super::failure::Failure;
@@ -62,7 +69,7 @@ pub fn of(failure: &Failure) -> Option<String> {
         Failure::Backup(e) => backup(e),
         Failure::Encryption(e) => encryption(e),
         Failure::Restore(e) => restore(e),
-        Failure::Schedule(e) => e.hint().map(str::to_owned),
+        Failure::Schedule(e) => job(e).map(str::to_owned),
         Failure::Output { cause, .. } => Some(target(cause).to_owned()),
         Failure::NoPassword { .. } => Some(PASSWORD_SOURCES.to_owned()),
         Failure::Mistyped { .. } => Some(
@@ -285,28 +292,19 @@ pub fn restore(error: &restore::Error) -> Option<String> {
         Error::Read(e) => return read(e),
         Error::Verify(e) => return verify(e),
         Error::NotReady(lines) => {
-            let hints: Vec<&str> = lines.iter().filter_map(|l| l.hint.as_deref()).collect();
+            let concerns = lines.iter().filter_map(|line| line.concern.as_ref());
+            let hints: Vec<String> = concerns.filter_map(before_restore).collect();
             return Some(hints.join("; "));
         }
-        Error::Altered { report, .. } => return Some(restore::preflight::repair_hint(report)),
-        Error::SourceDamaged(report) => {
-            let repair = restore::preflight::repair_hint(report);
-            return Some(if restore::tolerated(report) {
-                format!(
-                    "{repair}. The phone has no digests of the altered files, so `--force` \
-                    restores them as they are"
-                )
-            } else {
-                repair
-            });
-        }
+        Error::Altered { report, .. } => return Some(repair(report, false)),
+        Error::SourceDamaged(report) => return Some(repair(report, true)),
         Error::Dialog { cause, left } => match cause {
             mobilebackup::Error::Hostile(_) => {
                 "do not trust this phone, or the device between it and this computer. Its request \
                 was refused, and nothing outside the backup was read"
             }
             mobilebackup::Error::NoCommonVersion => NEWER,
-            cause => left.hint_after(cause),
+            cause => left_after(*left, cause),
         },
         Error::Refused { refusal: e, .. } => return refusal(e),
         Error::NothingTaken { .. } => {
@@ -334,11 +332,89 @@ pub fn restore(error: &restore::Error) -> Option<String> {
     Some(hint.to_owned())
 }
 
+/// Returns advice on getting an undamaged backup. `may_force` is true before a restore, which
+/// `--force` begins although the backup is damaged.
+fn repair(report: &verify::Report, may_force: bool) -> String {
+    let repair = repaired(&report.path, restore::preflight::can_be_repaired(report));
+    if may_force && restore::tolerated(report) {
+        format!(
+            "{repair}. The phone has no digests of the altered files, so `--force` restores them \
+            as they are"
+        )
+    } else {
+        repair
+    }
+}
+
+/// Returns the advice for a restore whose dialog ended with this error.
+fn left_after(left: Left, cause: &mobilebackup::Error) -> &'static str {
+    use mobilebackup::Error::{Cancelled, HungUp, Wire};
+    match (left, cause) {
+        (Left::AsItWas, Cancelled) => "run the same command again at any time",
+        (Left::AsItWas, HungUp { .. }) => {
+            "look at the phone's screen, because it ended the restore itself. Restart it and run \
+            the same command again"
+        }
+        (
+            Left::AsItWas,
+            Wire {
+                cause: FrameError::Io(_),
+                ..
+            },
+        ) => "check the cable, unlock the phone, and run the same command again",
+        (Left::AsItWas, _) => {
+            "unplug the phone, restart it and run the same command again; if it happens again, \
+            please report it"
+        }
+        (Left::Partly { .. }, _) => {
+            "restart the phone, which discards the received files, and run the same command \
+            again; the backup is untouched"
+        }
+        (Left::All { reboots: true }, _) => {
+            "wait until the phone has restarted and look at it: if the backup's data is missing, \
+            run the same command again"
+        }
+        (Left::All { reboots: false }, _) => {
+            "restart the phone and look at it: if the backup's data is missing, run the same \
+            command again"
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use idev_backup::base::failure_kind::FailureKind;
 
     use super::*;
+
+    /// Checks that the hint names the cable only after a connection error that the cable may have
+    /// caused.
+    #[test]
+    fn cable_hint_only_for_wire_errors() {
+        let broken = std::io::Error::from(ErrorKind::ConnectionReset);
+        let wire = |cause| mobilebackup::Error::Wire {
+            doing: "read files",
+            cause,
+        };
+        let strange = mobilebackup::Error::Strange {
+            doing: "read files",
+            why: "odd".into(),
+        };
+        let hung_up = mobilebackup::Error::HungUp {
+            reason: String::new(),
+        };
+        for (cause, is_cable) in [
+            (wire(FrameError::Io(broken)), true),
+            (mobilebackup::Error::Cancelled, false),
+            (strange, false),
+            (hung_up, false),
+        ] {
+            let hint = left_after(Left::AsItWas, &cause);
+            assert_eq!(hint.contains("cable"), is_cable, "{cause}: {hint}");
+            let hint = left_after(Left::Partly { files: 1 }, &cause);
+            assert!(hint.contains("discards"), "{cause}: {hint}");
+        }
+    }
 
     #[test]
     fn full_disk_hint_names_tmpdir() {

@@ -1,6 +1,7 @@
 //! Advice for failures to reach a phone or to talk to it.
 
 use idev_backup::device;
+use idev_backup::device::listing::Device;
 use idev_backup::mobilebackup;
 use idev_backup::transport::plist_stream::FrameError;
 use idev_backup::transport::{self, Trouble, udev_rule};
@@ -51,6 +52,19 @@ pub fn device(error: &device::Error) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// Returns the advice for a phone in the list of phones, if there is any.
+pub fn listed(phone: &Device) -> Option<String> {
+    match phone.error.as_deref()? {
+        device::Error::NotPaired => Some(pair(&phone.udid)),
+        e => device(e),
+    }
+}
+
+/// Returns the advice to pair a phone.
+pub fn pair(udid: &str) -> String {
+    format!("run `idev-backup pair --device {udid}` and tap Trust on the phone")
 }
 
 /// Returns the advice for an error code of lockdown, if there is any.

@@ -1,7 +1,7 @@
 //! Advice for the phone's refusals, by the code of its MBErrorDomain.
 
 use idev_backup::base::units::size;
-use idev_backup::mobilebackup::error_codes::{During, Refusal, Shortage};
+use idev_backup::mobilebackup::error_codes::{During, Lack, Refusal};
 
 const AGAIN: &str = "restart the phone and run `idev-backup create` again";
 const FULL: &str = "run `idev-backup create --full`";
@@ -12,11 +12,8 @@ const VERIFY: &str = "run `idev-backup verify --deep`, which finds damage in the
 /// Returns the advice for a request that the phone refused, if there is any.
 pub fn refusal(refusal: &Refusal) -> Option<String> {
     let hint = match refusal.during {
-        During::Backup {
-            shortage: Some(shortage),
-            capacity_bytes,
-        } if refusal.code == 105 => return Some(no_space(shortage, capacity_bytes)),
-        During::Backup { .. } => backup(refusal.meaning),
+        During::Backup { lack: Some(lack) } => return Some(free_space(lack)),
+        During::Backup { lack: None } => backup(refusal.meaning),
         During::PasswordChange {
             is_required,
             has_old,
@@ -36,16 +33,15 @@ pub fn refusal(refusal: &Refusal) -> Option<String> {
     hint.map(str::to_owned)
 }
 
-fn no_space(shortage: Shortage, capacity_bytes: Option<u64>) -> String {
-    match capacity_bytes {
-        Some(capacity) if shortage.required_bytes() > capacity.saturating_mul(2) => format!(
+fn free_space(lack: Lack) -> String {
+    match lack {
+        Lack::Implausible(capacity) => format!(
             "restart the phone and try again: its estimate exceeds its own capacity ({})",
             size(capacity)
         ),
-        _ => format!(
-            "free {}, or use another disk with --store",
-            size(shortage.missing_bytes())
-        ),
+        Lack::Bytes(missing) => {
+            format!("free {}, or use another disk with --store", size(missing))
+        }
     }
 }
 
@@ -154,7 +150,7 @@ fn restore(code: i64, is_forbidden: bool) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use idev_backup::mobilebackup::Verdict;
-    use idev_backup::mobilebackup::error_codes::{self, Need};
+    use idev_backup::mobilebackup::error_codes::{self, Need, Shortage};
 
     use super::*;
 

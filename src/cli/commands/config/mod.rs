@@ -6,7 +6,7 @@ mod edit;
 use std::path::Path;
 
 use clap::{Args, Command, Subcommand};
-use idev_backup::doctor::{Level, Line};
+use idev_backup::doctor::Level;
 use serde::Serialize;
 
 use crate::cli::args::config::{
@@ -14,6 +14,7 @@ use crate::cli::args::config::{
 };
 use crate::cli::args::{folders, variables};
 use crate::cli::exit;
+use crate::cli::render::doctor::Line;
 use crate::cli::render::output;
 
 /// Show, check and change the config file

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use idev_backup::device::connector::Connector;
-use idev_backup::doctor::{Level, Line};
+use idev_backup::doctor::Level;
 use idev_backup::reader::passwords::Known;
 use idev_backup::restore::subject::Source;
 use idev_backup::restore::{self, Held, Options, Report, preflight};
@@ -25,7 +25,7 @@ use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
 use crate::cli::args::value_parsers::{self, PATIENCE};
 use crate::cli::failure::Failure;
-use crate::cli::render::doctor::show;
+use crate::cli::render::doctor::{self as render, show};
 use crate::cli::render::log;
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::{Show, Watch, ticking};
@@ -99,7 +99,7 @@ struct DryRun<'a> {
     /// Path of the backup that was checked.
     path: String,
     #[serde(flatten)]
-    report: &'a idev_backup::doctor::Report,
+    report: &'a render::Report,
 }
 
 impl Restore {
@@ -132,6 +132,7 @@ impl Restore {
         let Some(held) = held else {
             let phone = connector.phone(wanted).map_err(restore::Error::from);
             let report = restore::dry_run(&connector, phone, &folder, &options, watch)?;
+            let report = render::Report::new(report, hints::before_restore);
             watch.finish();
             if self.output.json {
                 let path = folder.display().to_string();
@@ -183,10 +184,11 @@ impl Restore {
         match self.output.style() {
             Style::Quiet => {}
             Style::Json => {
+                let advised = |line| render::Line::new(line, hints::before_restore);
                 let restored = Restored {
                     report: &report,
                     only: &options.only,
-                    lines: &seen.lines,
+                    lines: seen.lines.iter().map(advised).collect(),
                 };
                 output::object("restored", Some(phone.udid.as_str()), &restored);
             }
@@ -221,7 +223,6 @@ impl Restore {
             compare_while_sending: !self.check_first && !self.rehearse,
             force: self.force,
             password,
-            advise: Some(hints::restore),
             stay_awake: true,
             silence_max: self.patience,
             ..self.what.options()
@@ -237,5 +238,5 @@ struct Restored<'a> {
     /// Patterns given with `--only`.
     only: &'a [String],
     /// Findings of the preflight checks, as in a dry run.
-    lines: &'a [Line],
+    lines: Vec<render::Line>,
 }

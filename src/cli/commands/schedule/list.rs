@@ -4,9 +4,9 @@ use idev_backup::automation::schedule::job_state::{JobFile, Jobs};
 use serde::Serialize;
 
 use crate::cli::args::folders;
-use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::{output, table};
+use crate::cli::{exit, hints};
 
 /// Lists the jobs and returns the exit code.
 pub fn run(as_json: bool) -> Result<u8, Failure> {
@@ -40,7 +40,7 @@ pub fn readable(jobs: &Jobs) -> Vec<JobFile> {
     let (found, unread) = jobs.list();
     for e in unread {
         output::tell(&format!("problem: {e}"));
-        output::tell(&format!("  hint: {}", e.hint().unwrap_or_default()));
+        output::tell(&format!("  hint: {}", hints::job(&e).unwrap_or_default()));
     }
     found
 }
