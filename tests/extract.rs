@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE, file_id};
 use idev_backup::base::failure_kind::FailureKind;
-use idev_backup::base::progress::Silent;
+use idev_backup::base::progress::{Event, Monitor, Silent};
 use idev_backup::base::secret::Secret;
 use idev_backup::export::Error;
 use idev_backup::export::destination::Into;
@@ -19,6 +19,7 @@ use idev_backup::reader;
 use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::{Known, NoPasswords};
 use idev_backup::reader::selection::Wanted;
+use idev_backup::simulator::{Content, Password, PhoneConfig};
 
 use crate::made::*;
 use crate::rig::{self, Rig, assert_same, tree};
@@ -152,11 +153,121 @@ fn extract_returns_all_files() {
     }
     assert_eq!(report.bytes, bytes);
     assert!(report.complete);
-    // Extract again, over the existing files.
+    // Extract again: everything is there.
     let before = tree(&to);
-    let again = try_extract(&rig.current(), &to, &overwriting()).unwrap();
-    assert_eq!(again.report.files, report.files);
-    assert_same(&before, &tree(&to), "the second time");
+    for options in [Options::default(), overwriting()] {
+        let again = try_extract(&rig.current(), &to, &options).unwrap().report;
+        assert_eq!((again.files, again.there), (0, report.files));
+        assert_eq!(again.problems.count, 0, "{:?}", again.problems.first);
+        assert_same(&before, &tree(&to), "the second time");
+    }
+}
+
+/// Ends a run at the first sign of progress.
+struct EndsEarly<'a>(&'a AtomicBool);
+
+impl Monitor for EndsEarly<'_> {
+    fn event(&self, event: Event) {
+        if matches!(event, Event::Progress { .. }) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Checks that a run continues where another was interrupted: it writes only what is missing,
+/// reports what differs, and replaces that only with `overwrite`.
+#[test]
+fn extract_continues_interrupted_run() {
+    let password = Secret::new(b"simulated".to_vec());
+    for encrypted in [false, true] {
+        let rig = Rig::with(PhoneConfig {
+            content: Content {
+                small: 400,
+                bulk: 0,
+                ..rig::small()
+            },
+            backup_password: encrypted.then(|| Password::new("simulated")),
+            ..rig::config()
+        });
+        rig.try_create(&rig::options(), &Silent).unwrap();
+        let opened = Backup::open(&rig.current(), &Known(password.clone())).unwrap();
+        let extract = |to: &Path, options: &Options, monitor: &dyn Monitor, stop: &AtomicBool| {
+            files::extract(&opened, to, options, stop, monitor).unwrap()
+        };
+        let go = AtomicBool::new(false);
+        let (whole, to) = (rig.dir.path().join("whole"), rig.dir.path().join("to"));
+        let all = extract(&whole, &Options::default(), &Silent, &go).report;
+        let wanted = tree(&whole);
+
+        let stop = AtomicBool::new(false);
+        let first = extract(&to, &Options::default(), &EndsEarly(&stop), &stop);
+        assert!(first.stopped.is_some(), "the run came to its end");
+        let first = first.report;
+        let done = tree(&to);
+        let written = files(&done);
+        assert_eq!(written.len() as u64, first.files, "{written:?}");
+        assert!(first.files > 0 && first.files < all.files);
+        for path in &written {
+            assert_eq!(done[*path], wanted[*path], "{path} is not whole");
+        }
+
+        let altered = to.join(written[0]);
+        let mut bytes = fs::read(&altered).unwrap();
+        match bytes.first_mut() {
+            Some(byte) => *byte ^= 1,
+            None => bytes.push(0),
+        }
+        fs::write(&altered, &bytes).unwrap();
+        let second = extract(&to, &Options::default(), &Silent, &go).report;
+        assert_eq!(names(&second, Wrong::Different), [written[0]]);
+        assert_eq!(second.there, first.files - 1);
+        assert_eq!(second.files, all.files - first.files);
+        assert_eq!(fs::read(&altered).unwrap(), bytes);
+        let third = extract(&to, &overwriting(), &Silent, &go).report;
+        assert_eq!((third.files, third.there), (1, all.files - 1));
+        assert_eq!(third.problems.count, all.problems.count);
+        assert_same(&wanted, &tree(&to), "after three runs");
+    }
+}
+
+/// Checks that a run that is interrupted within a file leaves nothing of it.
+#[test]
+fn interrupt_within_a_file_leaves_nothing() {
+    let mut backup = Made::default();
+    backup.file("HomeDomain", "large", &vec![7; 40 << 20]);
+    let room = Room::new(&backup);
+    let opened = Backup::open(&room.backup(), &NoPasswords).unwrap();
+    let stop = AtomicBool::new(false);
+    let options = Options::default();
+    let ended = files::extract(&opened, &room.to(), &options, &stop, &EndsEarly(&stop)).unwrap();
+    assert!(ended.stopped.is_some());
+    assert_eq!(files(&room.extracted()).len(), 0);
+    assert_eq!(extract_all(&room.backup(), &room.to()).files, 1);
+}
+
+/// Checks that a link is left alone if it is the right one, and reported if it is not.
+#[test]
+#[cfg(unix)]
+fn present_links_are_compared() {
+    let mut backup = Made::default();
+    backup.file("HomeDomain", "a", b"a");
+    backup.link("HomeDomain", "right", "a");
+    backup.link("HomeDomain", "wrong", "a");
+    let room = Room::new(&backup);
+    assert_eq!(extract_all(&room.backup(), &room.to()).links, 2);
+    let wrong = room.to().join("HomeDomain/wrong");
+    fs::remove_file(&wrong).unwrap();
+    std::os::unix::fs::symlink("b", &wrong).unwrap();
+    let report = extract_all(&room.backup(), &room.to());
+    assert_eq!((report.links, report.there), (0, 2));
+    assert_eq!(names(&report, Wrong::Different), ["HomeDomain/wrong"]);
+    assert_eq!(fs::read_link(&wrong).unwrap(), Path::new("b"));
+    let report = try_extract(&room.backup(), &room.to(), &overwriting())
+        .unwrap()
+        .report;
+    assert_eq!(report.links, 1);
+    assert_eq!(fs::read_link(&wrong).unwrap(), Path::new("a"));
+    room.extracted();
 }
 
 #[test]
@@ -411,19 +522,23 @@ fn existing_symlinks_are_not_followed() {
     assert_eq!(fs::read(home.join("mine")).unwrap(), b"replaced");
 }
 
-/// Checks that a target that is not empty requires `overwrite`, and that the backup's own folder is
-/// never a target.
+/// Checks that a target with files of another origin requires `overwrite`, and that the backup's
+/// own folder is never a target.
 #[test]
-fn nonempty_target_requires_overwrite() {
+fn foreign_target_requires_overwrite() {
     let mut backup = Made::default();
     backup.file("HomeDomain", "a", b"new");
     let room = Room::new(&backup);
     let home = room.to().join("HomeDomain");
     fs::create_dir_all(&home).unwrap();
-    fs::write(home.join("a"), "old").unwrap();
     fs::write(home.join("b"), "mine").unwrap();
     let refused = try_extract(&room.backup(), &room.to(), &Options::default());
     assert!(matches!(refused, Err(Error::NotEmpty(_))));
+    assert!(!home.join("a").exists());
+    fs::write(home.join("a"), "old").unwrap();
+    let report = extract_all(&room.backup(), &room.to());
+    assert_eq!(names(&report, Wrong::Different), ["HomeDomain/a"]);
+    assert_eq!((report.files, report.there), (0, 0));
     assert_eq!(fs::read(home.join("a")).unwrap(), b"old");
     try_extract(&room.backup(), &room.to(), &overwriting()).unwrap();
     assert_eq!(fs::read(home.join("a")).unwrap(), b"new");

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE};
 use idev_backup::base::progress::Silent;
+use idev_backup::export::Error;
 use idev_backup::export::destination::Into;
 use idev_backup::export::photos::{self, Options, Report};
 use idev_backup::reader::backup::Backup;
@@ -221,4 +222,38 @@ fn photo_export_stays_in_target() {
     );
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     rig::assert_same(&before, &rig::tree(&folder), "the backup");
+}
+
+/// Checks that an export into the folder of an earlier one writes only new photos, also into one
+/// flat folder, and that a folder of another origin is refused.
+#[test]
+fn export_adds_only_new_photos() {
+    let dir = rig::room();
+    let mut backup = Made::default();
+    photo(&mut backup, "Media/DCIM/100APPLE/IMG_0001.HEIC");
+    photo(&mut backup, "Media/DCIM/101APPLE/IMG_0001.HEIC");
+    backup.write(&dir.path().join("before"));
+    photo(&mut backup, "Media/DCIM/101APPLE/IMG_0002.HEIC");
+    backup.write(&dir.path().join("after"));
+    for flat in [false, true] {
+        let options = Options {
+            flat,
+            ..Options::default()
+        };
+        let to = dir.path().join(format!("to-{flat}"));
+        let report = export(&dir.path().join("before"), &to, options);
+        assert_eq!((report.files, report.there), (2, 0));
+        let report = export(&dir.path().join("after"), &to, options);
+        assert_eq!((report.files, report.there, report.photos), (1, 2, 3));
+        assert_eq!(report.problems.count, 0, "{:?}", report.problems.first);
+        assert_eq!(exported(&to).len(), 3);
+    }
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("mine.txt"), "mine").unwrap();
+    let opened = Backup::open(&dir.path().join("after"), &NoPasswords).unwrap();
+    let no = AtomicBool::new(false);
+    let refused = photos::export(&opened, &other, &Options::default(), &no, &Silent);
+    assert!(matches!(refused, Err(Error::NotEmpty(_))));
+    assert_eq!(exported(&other), ["mine.txt"]);
 }

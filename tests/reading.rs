@@ -1035,7 +1035,7 @@ fn errors_suggest_intended_command() {
         "AppDomain-x",
     ] {
         let ran = run(&["info", "--store", store, name]);
-        let hint = format!("`idev-backup find latest '{name}'`");
+        let hint = format!("`idev-backup find latest '{name}' --store {store}`");
         assert!(ran.code == 1 && ran.err.contains(&hint), "{}", ran.err);
     }
     let ran = run(&["cat", folder, "CameraRollDomain/Media"]);

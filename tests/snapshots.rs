@@ -260,6 +260,7 @@ fn backup_reports_match_snapshots() {
         &["tree", "latest"],
         &["extract", "latest", "--to", target, "--dry-run"],
         &["extract", "latest", "--to", target],
+        &["extract", "latest", "--to", target],
         &[
             "export",
             "photos",

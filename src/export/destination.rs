@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use crate::export::Error;
@@ -12,9 +13,12 @@ use crate::export::file_names::{Place, Rules, numbered};
 use crate::store::{self, disk};
 
 /// Options for filling a folder.
+///
+/// A folder that holds files is completed if an earlier run filled it, so that an interrupted run
+/// can continue: files that are there with the right contents stay.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Into {
-    /// Replace existing files. Without it the folder must be empty.
+    /// Replace existing files that differ, and fill any folder, whatever it holds.
     pub overwrite: bool,
     /// Write nothing; only check what would be written.
     pub dry_run: bool,
@@ -25,6 +29,8 @@ pub struct Target {
     root: PathBuf,
     rules: Rules,
     how: Into,
+    /// True if the folder held files before.
+    holds_files: bool,
     /// Hashes of the paths in use. A million of them take some 20 MB.
     taken: HashSet<u64>,
     /// The last number appended to a name that was needed more than once, by the hash of the name
@@ -48,24 +54,50 @@ impl Target {
     pub fn open(folder: &Path, backup: &Path, how: Into) -> Result<Target, Error> {
         let failed = |e| cannot_write(folder, e);
         let root = std::path::absolute(folder).map_err(failed)?;
-        let is_new = is_new(&root, how.overwrite)?;
         refuse_backups(&root, backup)?;
+        let has_files = has_files(&root)?;
         let mut rules = Rules::of_system();
         if !how.dry_run {
-            if is_new {
-                make_root(&root)?;
+            match has_files {
+                None => make_root(&root)?,
+                Some(_) => remove_abandoned(&root),
             }
             probe(&root, &mut rules).map_err(failed)?;
         }
-        Ok(Target {
+        Ok(Target::with(root, rules, how, has_files == Some(true)))
+    }
+
+    fn with(root: PathBuf, rules: Rules, how: Into, holds_files: bool) -> Target {
+        Target {
             root,
             rules,
             how,
+            holds_files,
             taken: HashSet::new(),
             numbers: HashMap::new(),
             made: HashSet::new(),
             hasher: RandomState::new(),
-        })
+        }
+    }
+
+    /// Returns true if the folder held files before, with which each file must be compared.
+    pub fn holds_files(&self) -> bool {
+        self.holds_files
+    }
+
+    /// Returns true if the folder holds files, may not simply be filled, and so must be one that an
+    /// earlier run filled. [`Target::trial`] finds that out.
+    pub fn must_be_known(&self) -> bool {
+        self.holds_files && !self.how.overwrite
+    }
+
+    /// Returns a copy that gives the same names and writes nothing.
+    pub fn trial(&self) -> Target {
+        let how = Into {
+            dry_run: true,
+            ..self.how
+        };
+        Target::with(self.root.clone(), self.rules, how, self.holds_files)
     }
 
     /// Returns the path of the folder.
@@ -142,8 +174,8 @@ impl Target {
             if self.made.contains(&key) {
                 continue;
             }
-            if !self.how.dry_run {
-                make_folder(&path)?;
+            if !self.how.dry_run && !make_folder(&path)? {
+                remove_abandoned(&path);
             }
             self.made.insert(key);
         }
@@ -196,15 +228,16 @@ fn make_root(root: &Path) -> Result<(), Error> {
     made.map_err(|e| cannot_write(root, e))
 }
 
-fn make_folder(path: &Path) -> Result<(), NoPlace> {
+/// Creates a folder. Returns false if it was there already.
+fn make_folder(path: &Path) -> Result<bool, NoPlace> {
     let failed = |e| no_place(path, "make the folder", e);
     match private_folders().create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        made => return made.map_err(failed),
+        made => return made.map(|()| true).map_err(failed),
     }
     // Anything may be in its place: a link could lead anywhere.
     if fs::symlink_metadata(path).map_err(failed)?.is_dir() {
-        Ok(())
+        Ok(false)
     } else {
         Err(NoPlace::This(format!(
             "{} exists and is not a folder",
@@ -213,16 +246,54 @@ fn make_folder(path: &Path) -> Result<(), NoPlace> {
     }
 }
 
-/// Returns true if the folder does not exist yet. Fails if it is not empty and must be.
-fn is_new(root: &Path, overwrite: bool) -> Result<bool, Error> {
-    let mut entries = match fs::read_dir(root) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
-        entries => entries.map_err(|e| cannot_write(root, e))?,
-    };
-    if !overwrite && entries.next().is_some() {
-        return Err(Error::NotEmpty(root.to_path_buf()));
+/// Returns true if a target folder holds anything but folders, or `None` if it does not exist yet.
+/// What cannot be read counts as a file, because it may be one.
+fn has_files(root: &Path) -> Result<Option<bool>, Error> {
+    match fs::read_dir(root) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => drop(entries.map_err(|e| cannot_write(root, e))?),
     }
-    Ok(false)
+    let mut entries = walkdir::WalkDir::new(root).min_depth(1).into_iter();
+    let has_files = entries.any(|entry| match entry {
+        Ok(entry) => !entry.file_type().is_dir() && !is_abandoned(entry.path()),
+        Err(_) => true,
+    });
+    Ok(Some(has_files))
+}
+
+/// Removes partly written files of runs that were killed from a folder. They only take space, so a
+/// failure does no harm.
+fn remove_abandoned(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if is_abandoned(&entry.path()) {
+            match fs::remove_file(entry.path()) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Returns the name that a file has while a thread of this process writes it.
+pub fn partial_name(thread: usize) -> String {
+    format!("{PARTIAL}{}-{thread}.partial", std::process::id())
+}
+
+/// Start of the names of files that are being written.
+const PARTIAL: &str = ".idev-backup-";
+
+/// Returns true for a partly written file that no run has changed for a while.
+fn is_abandoned(path: &Path) -> bool {
+    /// A run that writes a file does so all the time.
+    const IDLE_MIN: Duration = Duration::from_secs(10 * 60);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let changed = || {
+        let meta = fs::symlink_metadata(path).ok()?;
+        meta.is_file()
+            .then(|| meta.modified().ok()?.elapsed().ok())?
+    };
+    name.starts_with(PARTIAL)
+        && name.ends_with(".partial")
+        && changed().is_some_and(|idle| idle >= IDLE_MIN)
 }
 
 /// Refuses a target inside a backup or a store, or one that contains the backup.
@@ -329,16 +400,32 @@ mod tests {
     }
 
     #[test]
-    fn non_empty_target_is_refused() {
+    fn files_in_the_target_are_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("to/x")).unwrap();
-        let refused = target(dir.path(), Into::default()).err().unwrap();
-        assert!(refused.to_string().contains("not empty"), "{refused}");
-        let overwrite = Into {
-            overwrite: true,
-            ..Into::default()
+        let inside = dir.path().join("to/x");
+        fs::create_dir_all(&inside).unwrap();
+        let open = |overwrite| {
+            let how = Into {
+                overwrite,
+                ..Into::default()
+            };
+            target(dir.path(), how).unwrap()
         };
-        assert!(target(dir.path(), overwrite).is_ok());
+        assert!(!open(false).holds_files());
+        fs::write(inside.join(partial_name(0)), "half").unwrap();
+        assert!(open(false).must_be_known(), "another run may be writing");
+        fs::File::options()
+            .write(true)
+            .open(inside.join(partial_name(0)))
+            .and_then(|file| file.set_modified(std::time::SystemTime::UNIX_EPOCH))
+            .unwrap();
+        let mut known = open(false);
+        assert!(!known.holds_files());
+        assert!(known.folder(&parts("x")).is_ok());
+        assert_eq!(fs::read_dir(&inside).unwrap().count(), 0);
+        fs::write(inside.join("file"), "").unwrap();
+        assert!(open(false).must_be_known());
+        assert!(open(true).holds_files() && !open(true).must_be_known());
         assert_eq!(fs::read_dir(dir.path().join("to")).unwrap().count(), 1);
     }
 

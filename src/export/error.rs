@@ -22,8 +22,8 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
-    /// The target folder holds files already.
-    #[error("{} is not empty, so nothing was written", .0.display())]
+    /// The target folder holds files already, and none of them is from an earlier run.
+    #[error("{} is not empty and no earlier run filled it, so nothing was written", .0.display())]
     NotEmpty(PathBuf),
     /// The target folder contains the backup, or the other way round.
     #[error("{} and the backup {} are inside each other", .target.display(), .backup.display())]

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
-use crate::base::progress::{Monitor, Phase};
+use crate::base::progress::{Monitor, Phase, Silent};
 use crate::export::Error;
 use crate::export::destination::{Into, Target, no_place};
 use crate::export::file_names::{PATH_BYTES_MAX, Place};
@@ -50,6 +50,8 @@ pub struct Report {
     pub chosen: u64,
     /// Number of files that were written.
     pub files: u64,
+    /// Number of files and links that were there already, with the right contents.
+    pub there: u64,
     /// Size of the written files in bytes.
     pub bytes: u64,
     /// Number of links that were made.
@@ -100,6 +102,9 @@ pub fn extract(
         return Err(Error::NothingMatches);
     }
     let target = Target::open(to, backup.folder(), options.into)?;
+    if target.must_be_known() && !holds_any(backup, &select, target.trial())? {
+        return Err(Error::NotEmpty(target.root().to_path_buf()));
+    }
     if !options.into.dry_run {
         monitor.phase(Phase::Extracting);
     }
@@ -121,6 +126,21 @@ pub fn extract(
     run.each(Kind::Link, Run::link)?;
     run.each_folder()?;
     Ok(run.end())
+}
+
+/// Returns true if the place of any chosen file is taken: then an earlier run filled the folder.
+fn holds_any(backup: &Backup, select: &Select, mut target: Target) -> Result<bool, Error> {
+    let ignored = AtomicBool::new(false);
+    let tally = Tally::new(0, 0, &Silent, &ignored);
+    let mut holds = false;
+    backup.each(&Filter::default(), |item| {
+        if item.kind == Kind::File && select.has(&item) {
+            let place = placed(&mut target, &tally, &item);
+            holds = place.is_some_and(|path| fs::symlink_metadata(path).is_ok());
+        }
+        !holds
+    })?;
+    Ok(holds)
 }
 
 /// Number and size of the chosen items.
@@ -164,9 +184,11 @@ impl Run<'_> {
         let manner = Manner {
             overwrite: self.options.into.overwrite,
             all_modes: self.options.all_modes,
+            holds_files: self.target.holds_files(),
+            dry_run: self.options.into.dry_run,
         };
         let (backup, tally, select) = (self.backup, &self.tally, &self.select);
-        let (target, dry_run) = (&mut self.target, self.options.into.dry_run);
+        let target = &mut self.target;
         let root = target.root().to_path_buf();
         let listed = workers::fill(backup.reader(), &root, manner, tally, |give| {
             backup.each(&Filter::default(), |item| {
@@ -179,11 +201,7 @@ impl Run<'_> {
                     modified: None,
                 });
                 match task {
-                    Some(task) if !dry_run => give(task),
-                    Some(task) => {
-                        workers::look(backup.reader(), &task, tally);
-                        !tally.is_over()
-                    }
+                    Some(task) => give(task),
                     None => !tally.is_over(),
                 }
             })
@@ -243,8 +261,16 @@ impl Run<'_> {
         if self.options.into.dry_run {
             return;
         }
+        if fs::read_link(&path).is_ok_and(|present| present == Path::new(&harmless)) {
+            return self.tally.found();
+        }
         match make_link(&harmless, &path, self.options.into.overwrite) {
             Ok(()) => self.report.links += 1,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && self.target.holds_files() => {
+                let detail = "something else is in its place, and was not replaced";
+                self.tally
+                    .problem(item, Wrong::Different, detail.to_owned());
+            }
             Err(e) => self
                 .tally
                 .no_place(item, no_place(&path, "make the link", e)),
@@ -320,11 +346,12 @@ impl Run<'_> {
 
     fn end(self) -> Extracted {
         let (files, bytes) = self.tally.written();
+        let there = self.tally.there();
         let unread = self.backup.unread();
         let lists = self.tally.into_lists(self.backup);
         let mut report = self.report;
         report.complete = lists.stopped.is_none();
-        (report.files, report.bytes) = (files, bytes);
+        (report.files, report.bytes, report.there) = (files, bytes, there);
         report.problems = lists.problems;
         report.renamed = lists.renamed;
         report.lost_modes = lists.lost_modes;

@@ -14,6 +14,8 @@ use crate::reader::backup::{Backup, Item};
 
 /// Number of items that a listing keeps; further ones are only counted.
 const KEPT: usize = 1000;
+/// Time of a progress event that was not sent yet.
+const NEVER: u64 = u64::MAX;
 /// Time between two progress events.
 const BETWEEN_EVENTS: Duration = Duration::from_millis(200);
 
@@ -62,6 +64,8 @@ pub enum Wrong {
     /// The item was written, but its content was altered: the decrypted bytes do not end as they
     /// must, or the digest differs from the one in the phone's list.
     Altered,
+    /// Something else is in the item's place; it was not replaced.
+    Different,
 }
 
 impl Wrong {
@@ -74,6 +78,7 @@ impl Wrong {
             Wrong::Truncated => "truncated",
             Wrong::OtherSize => "other size",
             Wrong::Altered => "altered",
+            Wrong::Different => "different",
         }
     }
 }
@@ -105,10 +110,13 @@ pub struct Renamed {
 /// The work done so far. Shared by all threads.
 pub struct Tally<'a> {
     files: AtomicU64,
+    /// Files that were there before, with the right contents.
+    there: AtomicU64,
     /// Bytes of completely written files.
     written: AtomicU64,
     /// Bytes written so far, including files in progress.
     bytes: AtomicU64,
+    /// Time of the last progress event in milliseconds since the start.
     told: AtomicU64,
     begun: Instant,
     files_total: u64,
@@ -142,9 +150,10 @@ impl<'a> Tally<'a> {
     ) -> Tally<'a> {
         Tally {
             files: AtomicU64::new(0),
+            there: AtomicU64::new(0),
             written: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            told: AtomicU64::new(0),
+            told: AtomicU64::new(NEVER),
             begun: Instant::now(),
             files_total,
             bytes_total,
@@ -159,6 +168,16 @@ impl<'a> Tally<'a> {
     pub fn written(&self) -> (u64, u64) {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         (read(&self.files), read(&self.written))
+    }
+
+    /// Returns the number of files that were there before, with the right contents.
+    pub fn there(&self) -> u64 {
+        self.there.load(Ordering::Relaxed)
+    }
+
+    /// Counts a file that was there before, with the right contents.
+    pub fn found(&self) {
+        self.there.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns true if all threads should stop.
@@ -241,7 +260,7 @@ impl<'a> Tally<'a> {
     fn progress(&self) {
         let now = self.begun.elapsed().as_millis() as u64;
         let told = self.told.load(Ordering::Relaxed);
-        let is_due = now >= told + BETWEEN_EVENTS.as_millis() as u64;
+        let is_due = told == NEVER || now >= told + BETWEEN_EVENTS.as_millis() as u64;
         // Only the thread that wins the exchange reports.
         let relaxed = Ordering::Relaxed;
         if !is_due
@@ -252,7 +271,7 @@ impl<'a> Tally<'a> {
         {
             return;
         }
-        let (files, _) = self.written();
+        let files = self.written().0 + self.there();
         let bytes = self.bytes.load(relaxed);
         let percent = bytes as f64 * 100.0 / self.bytes_total.max(1) as f64;
         self.monitor.event(Event::Progress {

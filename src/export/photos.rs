@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::photo_library::{Album, Library, TAKEN};
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
-use crate::base::progress::{Monitor, Phase};
+use crate::base::progress::{Monitor, Phase, Silent};
 use crate::export::Error;
 use crate::export::destination::{Into, Target};
 use crate::export::file_names::{PATH_BYTES_MAX, parts};
@@ -65,6 +65,8 @@ pub struct Report {
     pub photos: u64,
     /// Number of files that were written.
     pub files: u64,
+    /// Number of files that were there already, with the right contents.
+    pub there: u64,
     /// Total bytes of the files that were written.
     pub bytes: u64,
     /// True if the phone's photo library was read, so that names and dates are those that Photos
@@ -125,22 +127,19 @@ pub fn export(
         true
     })?;
     let target = Target::open(to, backup.folder(), options.into)?;
+    if target.must_be_known() && !holds_any(backup, target.trial(), options)? {
+        return Err(Error::NotEmpty(target.root().to_path_buf()));
+    }
     if !options.into.dry_run {
         monitor.phase(Phase::Extracting);
     }
     let tally = Tally::new(report.chosen, bytes, monitor, interrupt);
-    let mut roll = Roll {
-        target,
-        flat: options.flat,
-        library,
-        times: HashMap::new(),
-        numbers: HashMap::new(),
-        stems: HashMap::new(),
-        photos: 0,
-    };
+    let mut roll = Roll::new(target, library, options);
     let manner = Manner {
         overwrite: options.into.overwrite,
         all_modes: false,
+        holds_files: roll.target.holds_files(),
+        dry_run: options.into.dry_run,
     };
     let root = roll.target.root().to_path_buf();
     workers::fill(backup.reader(), &root, manner, &tally, |give| {
@@ -152,16 +151,13 @@ pub fn export(
                 return !tally.is_over();
             }
             match roll.task(item, &part, &tally) {
-                Some(task) if !options.into.dry_run => give(task),
-                Some(task) => {
-                    workers::look(backup.reader(), &task, &tally);
-                    !tally.is_over()
-                }
+                Some(task) => give(task),
                 None => !tally.is_over(),
             }
         })
     })?;
     (report.files, report.bytes) = tally.written();
+    report.there = tally.there();
     let lists = tally.into_lists(backup);
     report.photos = roll.photos;
     report.only_in_icloud = roll.library.without_file();
@@ -173,6 +169,25 @@ pub fn export(
         report,
         stopped: lists.stopped,
     })
+}
+
+/// Returns true if the place of any photo is taken: then an earlier run filled the folder.
+fn holds_any(backup: &Backup, target: Target, options: &Options) -> Result<bool, Error> {
+    let ignored = AtomicBool::new(false);
+    let tally = Tally::new(0, 0, &Silent, &ignored);
+    let library = library(backup, &Silent).unwrap_or_else(Library::empty);
+    let mut roll = Roll::new(target, library, options);
+    let mut holds = false;
+    each(backup, true, |item| {
+        if let Some(part) = Part::of(item)
+            && left_out(&mut roll.library, &part, options).is_none()
+        {
+            let task = roll.task(item, &part, &tally);
+            holds = task.is_some_and(|task| std::fs::symlink_metadata(task.to).is_ok());
+        }
+        !holds
+    })?;
+    Ok(holds)
 }
 
 /// Returns the album for which a photo is left out, and true for the first of its files. Returns
@@ -304,6 +319,18 @@ struct Roll {
 }
 
 impl Roll {
+    fn new(target: Target, library: Library, options: &Options) -> Roll {
+        Roll {
+            target,
+            flat: options.flat,
+            library,
+            times: HashMap::new(),
+            numbers: HashMap::new(),
+            stems: HashMap::new(),
+            photos: 0,
+        }
+    }
+
     fn task(&mut self, item: &Item, part: &Part<'_>, tally: &Tally<'_>) -> Option<Task> {
         if item.leads_out() || item.relative_path.len() > PATH_BYTES_MAX {
             let why = "its path leads out of the folder, so it was not written";

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::backup_format::keybag::Ending;
 use crate::backup_format::record::FileRecord;
-use crate::export::destination::{NoPlace, no_place};
+use crate::export::destination::{NoPlace, no_place, partial_name};
 use crate::export::existing::judged;
 use crate::export::file_names::numbered;
 use crate::export::outcome::{Tally, Wrong};
@@ -41,6 +41,10 @@ pub struct Manner {
     pub overwrite: bool,
     /// Give group and others the rights that they had on the phone, too.
     pub all_modes: bool,
+    /// The folder held files before, which may be the right ones.
+    pub holds_files: bool,
+    /// Write nothing, only find out what would be written.
+    pub dry_run: bool,
 }
 
 /// Writes the files that `plan` hands over into the folder `root`, until `plan` returns or the run
@@ -63,13 +67,13 @@ pub fn fill<R>(
                 root,
                 manner,
                 tally,
-                partial: format!(".idev-backup-{}-{number}.partial", std::process::id()),
+                partial: partial_name(number),
                 clones: !cfg!(target_os = "linux"),
             };
             scope.spawn(move || {
                 while let Some(task) = next(waiting) {
                     if !tally.is_over() {
-                        writer.write(&task);
+                        writer.handle(&task);
                     }
                 }
             });
@@ -78,15 +82,6 @@ pub fn fill<R>(
         drop(tasks);
         planned
     })
-}
-
-/// Checks that the file of a task exists, and counts it as written if so. A dry run does nothing
-/// else.
-pub fn look(reader: Reader<'_>, task: &Task, tally: &Tally<'_>) {
-    match reader.look(&task.item) {
-        Ok(length) => tally.wrote(task.item.size().unwrap_or(length)),
-        Err(e) => tally.problem(&task.item, Wrong::Unreadable, unreadable(e)),
-    }
 }
 
 fn next(waiting: &Mutex<Receiver<Task>>) -> Option<Task> {
@@ -112,6 +107,14 @@ struct Writer<'a> {
     clones: bool,
 }
 
+/// What is in the place of a file.
+enum Present {
+    Nothing,
+    /// The same file, with its problem, if any.
+    Same(Option<(Wrong, String)>),
+    Other,
+}
+
 /// Reason that a file was not written.
 enum NotWritten {
     Read(String),
@@ -120,6 +123,132 @@ enum NotWritten {
 }
 
 impl Writer<'_> {
+    /// Writes a file, unless the right one is there already.
+    fn handle(&mut self, task: &Task) {
+        let present = if self.manner.holds_files {
+            self.present(task)
+        } else {
+            Ok(Present::Nothing)
+        };
+        match present {
+            Err(NotWritten::Read(detail)) => {
+                self.tally.problem(&task.item, Wrong::Unreadable, detail);
+            }
+            Err(NotWritten::Write(why)) => self.tally.no_place(&task.item, why),
+            Err(NotWritten::Over) => {}
+            Ok(Present::Same(wrong)) => {
+                self.tally.found();
+                if self.manner.overwrite
+                    && !self.manner.dry_run
+                    && let Err(e) = self.describe_again(task)
+                {
+                    let why = no_place(&task.to, "set the mode and time of", e);
+                    self.tally.no_place(&task.item, why);
+                }
+                if let Some((wrong, detail)) = wrong {
+                    self.tally.problem(&task.item, wrong, detail);
+                }
+            }
+            Ok(Present::Other) if !self.manner.overwrite => {
+                let detail = "another file is in its place, and was not replaced";
+                self.tally
+                    .problem(&task.item, Wrong::Different, detail.to_owned());
+            }
+            Ok(Present::Other | Present::Nothing) if self.manner.dry_run => self.look(task),
+            Ok(Present::Other | Present::Nothing) => self.write(task),
+        }
+    }
+
+    /// Checks that the file of a task exists in the backup, and counts it as written if so.
+    fn look(&self, task: &Task) {
+        match self.reader.look(&task.item) {
+            Ok(length) => self.tally.wrote(task.item.size().unwrap_or(length)),
+            Err(e) => (self.tally).problem(&task.item, Wrong::Unreadable, unreadable(e)),
+        }
+    }
+
+    /// Compares the file that is in a task's place, if any, with the one in the backup.
+    fn present(&self, task: &Task) -> Result<Present, NotWritten> {
+        let there = match fs::symlink_metadata(&task.to) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Present::Nothing),
+            Err(e) => return Err(NotWritten::Write(no_place(&task.to, "look at", e))),
+            Ok(there) if !there.is_file() => return Ok(Present::Other),
+            Ok(there) => there.len(),
+        };
+        let unreadable_there = |e| NotWritten::Write(no_place(&task.to, "read", e));
+        let mut file = io::BufReader::new(File::open(&task.to).map_err(unreadable_there)?);
+        let mut record = task.item.record();
+        let from = match &record {
+            Ok(record) => self.reader.bytes_of(&task.item, record),
+            Err(_) => self.reader.bytes(&task.item),
+        };
+        let (is_same, ending) = match from.map_err(|e| NotWritten::Read(unreadable(e)))? {
+            Bytes::AsItIs(source) => {
+                let length = source.metadata().map(|meta| meta.len());
+                let may_be_same = length.is_ok_and(|length| length == there);
+                let is_same = may_be_same
+                    && self.is_same(task, &mut io::BufReader::new(source), &mut file)?;
+                (is_same, None)
+            }
+            Bytes::Decrypted(mut plain) => {
+                let is_same = self.is_same(task, &mut plain, &mut file)?;
+                (is_same, plain.ending())
+            }
+        };
+        if !is_same {
+            return Ok(Present::Other);
+        }
+        let judged = record.as_mut().map(|record| {
+            if record.lacks_size {
+                record.size = there;
+            }
+            judged(record, &task.to, there, ending)
+        });
+        Ok(Present::Same(judged.ok().flatten()))
+    }
+
+    /// Sets the mode and the time of a file that was there already.
+    fn describe_again(&self, task: &Task) -> io::Result<()> {
+        // Windows sets times only of files that are open for writing.
+        let file = File::options()
+            .read(true)
+            .write(cfg!(windows))
+            .open(&task.to)?;
+        let record = task.item.record().ok();
+        self.describe(task, &file, true, record.as_ref())
+    }
+
+    /// Returns true if a file in the target has the same bytes as one in the backup.
+    fn is_same(
+        &self,
+        task: &Task,
+        source: &mut impl BufRead,
+        there: &mut impl BufRead,
+    ) -> Result<bool, NotWritten> {
+        let mut counted = 0;
+        loop {
+            let wanted = source.fill_buf();
+            let wanted = wanted.map_err(|e| NotWritten::Read(e.to_string()))?;
+            let found = there.fill_buf();
+            let found = found.map_err(|e| NotWritten::Write(no_place(&task.to, "read", e)))?;
+            let length = wanted.len().min(found.len());
+            if wanted[..length] != found[..length] {
+                return Ok(false);
+            }
+            if length == 0 {
+                self.tally.moved(counted);
+                return Ok(wanted.is_empty() && found.is_empty());
+            }
+            source.consume(length);
+            there.consume(length);
+            counted += length as u64;
+            if counted >= CHUNK {
+                self.went_on(counted)?;
+                counted = 0;
+            }
+        }
+    }
+
     fn write(&mut self, task: &Task) {
         let tally = self.tally;
         let partial = task.to.with_file_name(&self.partial);
@@ -207,7 +336,8 @@ impl Writer<'_> {
                 (bytes, plain.ending(), file)
             }
         };
-        self.describe(task, &file, record).map_err(failed)?;
+        self.describe(task, &file, self.clones, record)
+            .map_err(failed)?;
         Ok((bytes, ending))
     }
 
@@ -278,10 +408,17 @@ impl Writer<'_> {
     }
 
     /// Sets the time and the mode of a file, as the phone noted them.
-    fn describe(&self, task: &Task, file: &File, record: Option<&FileRecord>) -> io::Result<()> {
+    /// `has_other` says that the file was not created with 0600.
+    fn describe(
+        &self,
+        task: &Task,
+        file: &File,
+        has_other: bool,
+        record: Option<&FileRecord>,
+    ) -> io::Result<()> {
         if let Some(record) = record {
             let mode = mode(record.mode, 0o400, 0o600, self.manner.all_modes);
-            if !set_mode(file, mode, self.clones)? {
+            if !set_mode(file, mode, has_other)? {
                 self.tally.with(|lists| lists.lost_modes = true);
             }
         }

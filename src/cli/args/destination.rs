@@ -8,10 +8,11 @@ use idev_backup::export::destination::Into;
 /// Options for the folder to write into.
 #[derive(Args, Clone)]
 pub struct IntoArgs {
-    /// Write into this folder, which must be empty or not exist yet
+    /// Write into this folder: a new or empty one, or one that an earlier run filled, which is then
+    /// completed
     #[arg(long, value_name = "DIR", value_parser = crate::cli::args::store::path_parser())]
     pub to: PathBuf,
-    /// Replace the files that already exist in the folder
+    /// Replace the files in the folder that differ
     #[arg(long)]
     overwrite: bool,
     /// Show what would be written, but write nothing

@@ -150,8 +150,8 @@ pub fn export(error: &export::Error) -> Option<String> {
         Error::Read(e) => return read(e),
         Error::Target { cause, .. } => target(cause),
         Error::NotEmpty(_) => {
-            "name a folder that is empty or does not exist yet, or add --overwrite to replace \
-            files in it"
+            "name a folder that is empty or does not exist yet, or add --overwrite to fill this \
+            one and replace files in it"
         }
         Error::AroundBackup { .. } | Error::InStore { .. } | Error::InBackup(_) => {
             "name another folder with --to"

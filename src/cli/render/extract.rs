@@ -2,7 +2,7 @@
 
 use idev_backup::base::units::{count, counted, size};
 use idev_backup::export::files::Report;
-use idev_backup::export::outcome::{Listing, Problem, Renamed};
+use idev_backup::export::outcome::{Listing, Problem, Renamed, Wrong};
 
 use crate::cli::exit;
 use crate::cli::render::output;
@@ -38,6 +38,7 @@ fn text(report: &Report) -> Vec<String> {
             report.to
         ),
     }];
+    lines.extend(there(report.there));
     lines.extend(problems(&report.problems));
     lines.extend(renamed(&report.renamed));
     let left_out = &report.links_left_out;
@@ -69,6 +70,17 @@ fn text(report: &Report) -> Vec<String> {
     lines
 }
 
+/// Describes the files that were there already.
+pub fn there(there: u64) -> Option<String> {
+    let was = if there == 1 { "was" } else { "were" };
+    (there > 0).then(|| {
+        format!(
+            "  {} {was} there already, unchanged.",
+            counted(there, "file")
+        )
+    })
+}
+
 /// Describes the files with problems.
 pub fn problems(problems: &Listing<Problem>) -> Vec<String> {
     if problems.count == 0 {
@@ -91,6 +103,9 @@ pub fn problems(problems: &Listing<Problem>) -> Vec<String> {
             problem.detail
         )
     }));
+    if problems.first.iter().any(|p| p.wrong == Wrong::Different) {
+        lines.push("  hint: --overwrite replaces the files that differ".to_owned());
+    }
     lines
 }
 

@@ -3,7 +3,7 @@
 use idev_backup::base::units::{counted, size};
 use idev_backup::export::photos::Report;
 
-use super::extract::{problems, renamed};
+use super::extract::{problems, renamed, there};
 use crate::cli::exit;
 use crate::cli::render::output;
 use crate::cli::render::unread::tell_unread;
@@ -79,6 +79,7 @@ fn text(report: &Report) -> Vec<String> {
             lines.push(format!("  Left out: {photos}; {option} exports them too."));
         }
     }
+    lines.extend(there(report.there));
     lines.extend(problems(&report.problems));
     lines.extend(renamed(&report.renamed));
     lines
