@@ -513,7 +513,13 @@ mod tests {
                 };
                 let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
                 let words_of_help = help.split(|c: char| c.is_whitespace() || ":;,.".contains(c));
-                let topic: Vec<&str> = words_of_help.take(2).collect();
+                let topic: Vec<&str> = match long {
+                    // Its help begins with the verb of the command.
+                    "all" => (words_of_help.filter(|word| word.starts_with("phone")))
+                        .map(|_| "phone")
+                        .collect(),
+                    _ => words_of_help.take(2).collect(),
+                };
                 let takes_value = arg.get_num_args().is_some_and(|n| n.takes_values());
                 let value = arg.get_value_names().filter(|_| takes_value);
                 let value = value.map(|names| names.join(" ")).unwrap_or_default();
