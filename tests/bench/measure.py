@@ -252,17 +252,20 @@ CREATE TABLE Properties (key TEXT PRIMARY KEY, value BLOB);
 
 
 def record(path, size, mode, modified, inode, chance):
-    """Returns an archived MBFile as iOS writes it for a file with a digest and a key."""
+    """Returns an archived MBFile as iOS writes it for a file with a digest and other attributes.
+
+    It has no key: the reader takes files with keys for encrypted ones and asks for the password.
+    """
     uid = plistlib.UID
     classes = {"$classname": "NSMutableData", "$classes": ["NSMutableData", "NSData", "NSObject"]}
     file = {
-        "$class": uid(6), "LastModified": modified, "Flags": 0, "GroupID": 501, "UserID": 501, "LastStatusChange": modified,
+        "$class": uid(5), "LastModified": modified, "Flags": 0, "GroupID": 501, "UserID": 501, "LastStatusChange": modified,
         "RelativePath": uid(2), "Birth": modified - 60, "Size": size, "InodeNumber": inode, "Mode": mode,
-        "ProtectionClass": 3, "EncryptionKey": uid(3), "Digest": uid(5), "ExtendedAttributes": uid(7),
+        "ProtectionClass": 3, "Digest": uid(3), "ExtendedAttributes": uid(6),
     }  # fmt: skip
     objects = [
-        "$null", file, path, {"NS.data": chance.randbytes(44), "$class": uid(4)}, classes, chance.randbytes(20),
-        {"$classname": "MBFile", "$classes": ["MBFile", "NSObject"]}, chance.randbytes(400),
+        "$null", file, path, {"NS.data": chance.randbytes(20), "$class": uid(4)}, classes,
+        {"$classname": "MBFile", "$classes": ["MBFile", "NSObject"]}, chance.randbytes(500),
     ]  # fmt: skip
     archive = {"$version": 100000, "$archiver": "NSKeyedArchiver", "$top": {"root": uid(1)}, "$objects": objects}
     return plistlib.dumps(archive, fmt=plistlib.FMT_BINARY)
