@@ -138,6 +138,46 @@ fn only_the_command_line_prints() {
     none(faults);
 }
 
+/// Checks that no text of the library names a command, an option, a variable or a config key of the
+/// program. Advice that does is in src/cli/hints.
+#[test]
+fn library_names_no_command_or_option() {
+    // The one file that must know the variables with secrets: it keeps them from other programs.
+    const EXEMPT: &str = "src/base/child.rs";
+    let texts = regex(&format!(
+        "idev-backup ({commands})\\b|`({commands})[ `]|(^|[ `(\"'])--[a-z]|IDEV_BACKUP_|\\b({keys})\\b",
+        commands = commands().join("|"),
+        keys = config_keys().join("|"),
+    ));
+    // A literal that is nothing but an option is an argument of another program.
+    let argument = regex("^--[a-z-]+(=.*)?$");
+    let mut faults = Vec::new();
+    for file in below("src").filter(|f| !f.name.starts_with("src/cli/") && f.name != EXEMPT) {
+        let text = file.text();
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        for (line, literal) in literals(code) {
+            if !argument.is_match(&literal) && texts.is_match(&literal) {
+                faults.push(format!("{}:{line}: {literal:?}", file.name));
+            }
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn literals_are_found_in_code() {
+    let code = "// \"no\"\nf(\"a \\\n   b\", '\"', 'c', r#\"d \"e\"\"#); /* \"no\" */ g::<'f>(\"\\\"//\");";
+    let found: Vec<(usize, String)> = literals(code);
+    let expected = [(2, "a b"), (3, "d \"e\""), (3, "\\\"//")];
+    assert_eq!(found, expected.map(|(line, text)| (line, text.to_owned())));
+    assert!(commands().contains(&"udev-rule".to_owned()) && commands().len() > 30);
+    assert!(
+        config_keys()
+            .iter()
+            .any(|key| key == "retention\\.keep-last")
+    );
+}
+
 /// Checks that only one file starts programs: a child started elsewhere would inherit the passwords
 /// in the environment.
 #[test]
@@ -377,6 +417,44 @@ fn module_of(file: &str) -> &str {
         "main" => "cli",
         module => module,
     }
+}
+
+/// Returns the names of the program's commands, by their files, and of those that share a file.
+fn commands() -> Vec<String> {
+    let shared = ["unpin", "unpair", "completions", "man"].map(str::to_owned);
+    let files = fs::read_dir(root().join("src/cli/commands")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let names = names.map(|name| name.trim_end_matches(".rs").replace('_', "-"));
+    names.filter(|name| name != "mod").chain(shared).collect()
+}
+
+/// Returns the keys of the config file, as patterns.
+fn config_keys() -> Vec<String> {
+    let table = fs::read_to_string(root().join("src/cli/args/config/keys.rs")).unwrap();
+    let key = regex("\"([a-z]+)\\.([a-z-]+)\"");
+    key.captures_iter(&table)
+        .map(|found| format!("{}\\.{}", &found[1], &found[2]))
+        .collect()
+}
+
+/// Returns the string literals of some code, with the line of each. A line break that a backslash
+/// escapes is no part of them.
+fn literals(code: &str) -> Vec<(usize, String)> {
+    let token = regex(concat!(
+        r#"//[^\n]*|(?s:/\*.*?\*/)|'(?:\\.[^']*|[^'\\])'"#,
+        r##"|r#+"(?s:(?P<raw>.*?))"#+|"(?P<text>(?s:\\.|[^"\\])*)""##
+    ));
+    let wrapped = regex(r"\\\n\s*");
+    let literal = |found: regex::Captures<'_>| {
+        let text = found.name("raw").or(found.name("text"))?;
+        let line = code[..text.start()].matches('\n').count() + 1;
+        Some((line, wrapped.replace_all(text.as_str(), "").into_owned()))
+    };
+    token.captures_iter(code).filter_map(literal).collect()
+}
+
+fn regex(pattern: &str) -> regex::Regex {
+    regex::Regex::new(pattern).unwrap()
 }
 
 fn allowed(module: &str) -> Option<&'static [&'static str]> {

@@ -1,10 +1,10 @@
 //! Adds jobs and removes them: their files, and what the system's scheduler has of them.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+use std::{fs, iter};
 
-use super::job_state::{Error, JOB, JobFile, Jobs, lock_path, log_path, record_path, write};
+use super::job_state::{Error, JobFile, Jobs, lock_path, log_path, record_path, write};
 use super::{Job, Kind, When, install};
 use crate::store::disk;
 
@@ -34,8 +34,11 @@ pub struct NewJob<'a> {
     pub with: Option<Kind>,
     /// The command and its options.
     pub arguments: Vec<String>,
-    /// The config file that the command reads, unless it is the default one.
-    pub config: Option<&'a Path>,
+    /// Variables of the program that the command needs, beside those that each job inherits. Must
+    /// never include a password.
+    pub environment: BTreeMap<String, String>,
+    /// The arguments with which this program runs a job. The path of the job's file follows them.
+    pub runner: &'a [&'a str],
 }
 
 impl Jobs {
@@ -56,7 +59,7 @@ impl Jobs {
             with: kind.name().to_owned(),
             arguments: new.arguments,
             folder,
-            environment: environment(new.config),
+            environment: inherited().chain(new.environment).collect(),
         };
         let older = JobFile::read(&path).ok();
         write(&path, &file)?;
@@ -65,12 +68,10 @@ impl Jobs {
         let job = |when| Job {
             name: new.name.to_owned(),
             when,
-            command: vec![
-                program.display().to_string(),
-                "schedule".to_owned(),
-                "run".to_owned(),
-                path.display().to_string(),
-            ],
+            command: iter::once(program.display().to_string())
+                .chain(new.runner.iter().map(|word| (*word).to_owned()))
+                .chain([path.display().to_string()])
+                .collect(),
         };
         if let Err(e) = install::install(kind, &job(new.when), &self.places) {
             // Without a scheduler entry the job does not exist. An older job of this name
@@ -156,18 +157,8 @@ impl Jobs {
     }
 }
 
-/// Returns the part of this program's environment that a job needs.
-fn environment(config: Option<&Path>) -> BTreeMap<String, String> {
-    let ours =
-        |key: &str| key.starts_with("IDEV_BACKUP_") && !key.contains("PASSWORD") && key != JOB;
-    let environment = std::env::vars_os().filter_map(|(key, value)| {
-        let (key, value) = (key.into_string().ok()?, value.into_string().ok()?);
-        (INHERITED.contains(&key.as_str()) || ours(&key)).then_some((key, value))
-    });
-    let mut environment: BTreeMap<String, String> = environment.collect();
-    if let Some(config) = config.and_then(|path| std::path::absolute(path).ok()) {
-        let config = config.display().to_string();
-        environment.insert("IDEV_BACKUP_CONFIG".to_owned(), config);
-    }
-    environment
+/// Returns the variables of this program's environment that each job inherits.
+fn inherited() -> impl Iterator<Item = (String, String)> {
+    let is_set = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
+    INHERITED.into_iter().filter_map(is_set)
 }

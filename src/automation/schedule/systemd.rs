@@ -21,7 +21,7 @@ pub fn service(job: &Job) -> String {
         _ => ("Type=oneshot", ""),
     };
     format!(
-        "# Made by `idev-backup schedule add`, which overwrites it.\n\
+        "# Made by idev-backup, which overwrites it.\n\
          [Unit]\n\
          Description=Backup of iPhones and iPads ({name})\n\
          Documentation=man:idev-backup(1)\n\
@@ -50,7 +50,7 @@ pub fn timer(job: &Job) -> Option<String> {
         When::Always => return None,
     };
     Some(format!(
-        "# Made by `idev-backup schedule add`, which overwrites it.\n\
+        "# Made by idev-backup, which overwrites it.\n\
          [Unit]\n\
          Description=When iPhones and iPads are backed up ({})\n\
          \n\

@@ -261,7 +261,7 @@ impl Writer {
     /// Writes the first packet, which always has a short id.
     pub(super) fn hello(out: &mut Vec<u8>) {
         let mut version = [0; VERSION_BYTES];
-        let name = b"idev-backup simulate";
+        let name = b"idev-backup simulator";
         version[..name.len()].copy_from_slice(name);
         let narrow = Writer(Agreed::default());
         narrow.packet(out, 0, 0, &[&version, &OUR_CAPABILITIES.to_le_bytes()]);

@@ -1,9 +1,10 @@
 //! `idev-backup schedule add`
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
-use idev_backup::automation::schedule::job_state::JobFile;
+use idev_backup::automation::schedule::job_state::{self, JobFile};
 use idev_backup::automation::schedule::jobs::NewJob;
 use idev_backup::automation::schedule::{self, Kind, When};
 
@@ -84,7 +85,8 @@ impl Add {
             when: self.when.when(),
             with: self.with,
             arguments,
-            config,
+            environment: environment(config),
+            runner: &["schedule", "run"],
         };
         let problem = |why: &str| output::tell(&format!("problem: {why}"));
         let job = folders::jobs()?.add(new, problem)?;
@@ -95,6 +97,24 @@ impl Add {
         }
         Ok(exit::DONE)
     }
+}
+
+/// Returns the settings in this program's environment that the job needs. Passwords are no part of
+/// them.
+fn environment(config: Option<&Path>) -> BTreeMap<String, String> {
+    let is_setting = |key: &str| {
+        key.starts_with("IDEV_BACKUP_") && !key.contains("PASSWORD") && key != job_state::JOB
+    };
+    let environment = std::env::vars_os().filter_map(|(key, value)| {
+        let (key, value) = (key.into_string().ok()?, value.into_string().ok()?);
+        is_setting(&key).then_some((key, value))
+    });
+    let mut environment: BTreeMap<String, String> = environment.collect();
+    if let Some(config) = config.and_then(|path| std::path::absolute(path).ok()) {
+        let config = config.display().to_string();
+        environment.insert("IDEV_BACKUP_CONFIG".to_owned(), config);
+    }
+    environment
 }
 
 fn check_store(store: &WritableStoreArgs) -> Result<(), Failure> {
