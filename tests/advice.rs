@@ -36,7 +36,7 @@ advised! {
     export::Error: hints::export,
     history::Error: hints::history,
     reader::Error: hints::read,
-    Refusal: hints::refusal,
+    Refusal: hints::refusals::refusal,
     restore::Error: hints::restore,
     verify::Error: hints::verify,
 }
