@@ -426,7 +426,7 @@ fn multiple_phones_require_a_choice() {
     assert_eq!(ran.code, 0, "{}", ran.all());
     for phone in ["Mira's iPhone", "Kitchen iPad"] {
         let (plan, done) = (
-            format!("{phone}: {phone} ("),
+            format!("{phone}: iPhone 15 Pro, iOS "),
             format!("{phone}: backed up in "),
         );
         assert!(ran.err.contains(&plan), "{}", ran.err);

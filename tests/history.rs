@@ -635,9 +635,22 @@ fn delete_requires_confirmation() {
     );
     assert_same(&before, &tree(&store), "delete without confirmation");
     run(&store, &["pin", &stamps[1]], 0);
-    let (_, err) = run(&store, &["delete", &stamps[1], "--yes"], 1);
-    assert!(err.contains("pinned"), "{err}");
-    run(&store, &["unpin", &stamps[1]], 0);
+    // A pinned snapshot is refused before any question.
+    for args in [
+        &["delete", &stamps[1]][..],
+        &["delete", &stamps[1], "--yes"],
+    ] {
+        let (_, err) = run(&store, args, 1);
+        assert!(err.contains("is pinned"), "{err}");
+        assert!(!err.contains("cannot be undone"), "{err}");
+    }
+    run(&store, &["tag", &stamps[1], "before iOS 27"], 0);
+    let (out, _) = run(&store, &["unpin", &stamps[1]], 0);
+    let stays = "is not pinned any more, and stays because it is tagged \"before iOS 27\"";
+    assert!(out.contains(stays), "{out}");
+    run(&store, &["tag", &stamps[1], "before iOS 27", "--remove"], 0);
+    let (out, _) = run(&store, &["unpin", &stamps[1]], 0);
+    assert!(out.contains("was not pinned."), "{out}");
     let deleted = json(&store, &["delete", &stamps[1], "--yes"], 0);
     assert_eq!(
         (&deleted["current"], &deleted["last_of_phone"]),
@@ -747,9 +760,11 @@ fn foreign_folder_is_never_written() {
     let below = folder.join("copies");
     let around = rig.dir.path().join("absent/../MobileSync/copies");
     for into in [&folder, &below, &rig.dir.path().to_path_buf(), &around] {
-        let copy = ["copy", "latest", into.to_str().unwrap(), "--new-store"];
-        let (_, err) = run(&folder, &copy, 1);
-        assert!(err.contains("is inside the store"), "{into:?}: {err}");
+        for which in ["latest", "--all"] {
+            let copy = ["copy", which, into.to_str().unwrap(), "--new-store"];
+            let (_, err) = run(&folder, &copy, 1);
+            assert!(err.contains("is inside the store"), "{into:?}: {err}");
+        }
     }
     drop(fs::remove_dir_all(&below));
     assert_same(&before, &tree(&folder), "the folder of another program");
@@ -1088,8 +1103,8 @@ fn adopt_refuses_damaged_or_invalid_folders() {
         err.contains("is damaged") && err.contains("--force"),
         "{err}"
     );
-    assert!(Store::open(&store).unwrap().snapshots().unwrap().is_empty());
-    let (out, err) = run(&store, &["adopt", path, "--force"], 3);
+    assert!(!store.exists(), "a refused backup made a store");
+    let (out, err) = run(&store, &["adopt", path, "--force", "--new-store"], 3);
     assert!(err.contains("adopted as it is"), "{out}{err}");
     let list = json(&store, &["list"], 0);
     assert!(list["backups"][0]["damaged"].is_string() && list["phones"][0]["overdue"] == true);

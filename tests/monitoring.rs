@@ -409,3 +409,57 @@ fn retired_phone_is_never_overdue() {
     let line = lines.iter().find(|line| line["topic"] == "backup").unwrap();
     assert_eq!(line["level"], "ok", "{line}");
 }
+
+/// Checks that the names that an ambiguous one suggests work, also if two phones have one name.
+#[test]
+fn suggested_names_fit_one_backup() {
+    let rig = Rig::new();
+    rig.daemon.attach(Phone::new(PhoneConfig {
+        udid: OTHER_UDID.parse().unwrap(),
+        ..config()
+    }));
+    runs(&rig, &["create", "-q", "--all"], 0);
+    let ran = runs(&rig, &["info", "latest"], 1);
+    let (_, names) = ran.err.split_once("matches 2 backups: ").unwrap();
+    let names: Vec<&str> = names.lines().next().unwrap().split(", ").collect();
+    assert_eq!(names.len(), 2);
+    for name in names {
+        runs(&rig, &["info", name], 0);
+    }
+    let list = runs(&rig, &["list", "--overdue-after", "0s"], 0).out;
+    for name in ["Mira's iPhone (..6F70)", "Mira's iPhone (..002E)"] {
+        assert!(list.contains(name), "{list}");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let list = runs(&rig, &["list", "--overdue-after", "0s"], 0).out;
+    assert!(
+        list.contains(&format!("Run `idev-backup create -d {OTHER_UDID}`.")),
+        "{list}"
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn interrupted_verify_says_so() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::Stdio;
+    let rig = Rig::backed_up();
+    // The command for the password never ends, so the program waits for it.
+    let mut child = program(&rig)
+        .args(["verify", "--password-command", "echo waiting >&2; cat"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "waiting\n");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    drop(child.stdin.take());
+    let mut told = String::new();
+    said.read_to_string(&mut told).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{told}");
+    assert_eq!(told, "error: interrupted\n");
+}

@@ -152,9 +152,9 @@ fn at_a_terminal(rig: &Rig, args: &str, typed: &Path) -> Option<(i32, String)> {
     Some((ran.status.code().unwrap(), said))
 }
 
-/// Checks that every answer but `yes` ends with exit code 130, and that nothing is restored.
+/// Checks that every answer but `yes` ends with exit code 1, and that nothing is restored.
 #[test]
-fn declined_confirmation_interrupts_restore() {
+fn declined_confirmation_restores_nothing() {
     let rig = backed_up();
     let typed = rig.dir.path().join("typed");
     for answer in ["no\n", "\n", "y\n"] {
@@ -162,9 +162,16 @@ fn declined_confirmation_interrupts_restore() {
         let Some((code, said)) = at_a_terminal(&rig, "latest --quick-check --json", &typed) else {
             return;
         };
-        assert_eq!(code, 130, "{answer:?}: {said}");
-        assert!(said.contains("\"exit_code\":130"), "{answer:?}: {said}");
+        assert_eq!(code, 1, "{answer:?}: {said}");
+        assert!(said.contains("\"exit_code\":1"), "{answer:?}: {said}");
     }
+    fs::write(&typed, "no\n").unwrap();
+    let Some((code, said)) = at_a_terminal(&rig, "latest --quick-check", &typed) else {
+        return;
+    };
+    assert_eq!(code, 1, "{said}");
+    assert!(said.trim_end().ends_with("Nothing was restored."), "{said}");
+    assert!(!said.contains("interrupted"), "{said}");
     assert!(rig.phone.restores().is_empty());
     fs::write(&typed, "yes\n").unwrap();
     let Some((code, said)) = at_a_terminal(&rig, "latest --quick-check", &typed) else {

@@ -50,6 +50,12 @@ pub fn install() {
     LazyLock::force(&CTRL);
 }
 
+/// Has Ctrl-C end the program at once with a message, for a job that leaves nothing behind that
+/// needs an end.
+pub fn end_at_once() {
+    LazyLock::force(&CTRL);
+}
+
 /// Runs a prompt and lets it handle Ctrl-C: if the program ended during the prompt, the terminal
 /// would continue to hide all input.
 pub fn while_asking<T>(ask: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
@@ -90,6 +96,9 @@ impl Ctrl {
             return;
         }
         private_dir::remove_all();
+        if !self.is_asking.load(Ordering::SeqCst) {
+            output::interrupted();
+        }
         std::process::exit(i32::from(exit::INTERRUPTED));
     }
 }

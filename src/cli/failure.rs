@@ -77,6 +77,9 @@ pub enum Failure {
         /// The folder of the default store.
         path: PathBuf,
     },
+    /// The user did not agree.
+    #[error("{0}")]
+    Declined(&'static str),
     /// The user interrupted the command.
     #[error("interrupted")]
     Interrupted,
@@ -98,7 +101,9 @@ impl Failure {
             Failure::Schedule(e) => e.kind(),
             Failure::Output { cause, .. } => FailureKind::of_disk(cause),
             Failure::NoPassword { .. } | Failure::Mistyped { .. } => FailureKind::WrongPassword,
-            Failure::Command { .. } | Failure::NoStoreYet { .. } => FailureKind::Failed,
+            Failure::Command { .. } | Failure::NoStoreYet { .. } | Failure::Declined(_) => {
+                FailureKind::Failed
+            }
             Failure::Interrupted => FailureKind::Interrupted,
         }
     }

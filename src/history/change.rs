@@ -197,6 +197,11 @@ pub fn record(report: &Report, monitor: &dyn Monitor) {
             "The result of this check was not noted: the backup was removed or changed meanwhile."
                 .to_owned(),
         ),
+        Err(store::Error::Io { cause, .. })
+            if cause.kind() == std::io::ErrorKind::ReadOnlyFilesystem =>
+        {
+            monitor.note("The store is read-only, so the result is not saved.".to_owned());
+        }
         Err(e) => monitor.note(format!("The result of this check could not be saved: {e}")),
     }
 }

@@ -5,8 +5,9 @@ use serde::Serialize;
 use crate::base::progress::{Monitor, Phase};
 use crate::history::change::{Chosen, measured, removing, sweep};
 use crate::history::{Error, tell_set_aside};
+use crate::store::notes::Note;
 use crate::store::removal::By;
-use crate::store::sizes;
+use crate::store::{Snapshot, Store, sizes};
 
 /// Consequences of deleting a snapshot, to show to the user before confirmation.
 #[derive(Debug, Clone, Serialize)]
@@ -21,17 +22,16 @@ pub struct Deleted {
     pub last_of_phone: bool,
     /// True for the phone's current backup: without it, the phone has to send everything next time.
     pub current: bool,
-    /// True if the snapshot is pinned, or if the notes that would tell cannot be read.
-    pub pinned: bool,
     /// Names of the snapshot.
     pub tags: Vec<String>,
 }
 
-/// Determines what deleting a snapshot would mean.
+/// Determines what deleting a snapshot would mean. Refuses one that cannot be deleted, such as a
+/// pinned one.
 pub fn consider(chosen: &Chosen, monitor: &dyn Monitor) -> Result<Deleted, Error> {
     let (store, old) = (&chosen.store, &chosen.snapshot);
+    let note = deletable(store, old)?;
     monitor.phase(Phase::Measuring);
-    let note = store.notes(old.udid()).map(|notes| notes.of(old));
     let others = store.snapshots_of(old.udid())?;
     Ok(Deleted {
         udid: old.udid().to_string(),
@@ -39,25 +39,31 @@ pub fn consider(chosen: &Chosen, monitor: &dyn Monitor) -> Result<Deleted, Error
         frees_bytes: sizes::of(old, &mut measured(monitor))?.frees,
         last_of_phone: others.iter().all(|other| other.path() == old.path()),
         current: old.is_current(),
-        pinned: note.as_ref().map_or(true, |note| note.pinned),
-        tags: note.map(|note| note.tags).unwrap_or_default(),
+        tags: note.tags,
     })
+}
+
+/// Returns the notes about a snapshot that may be deleted. If they cannot be read, it may be pinned.
+fn deletable(store: &Store, old: &Snapshot) -> Result<Note, Error> {
+    if !store.is_marked() {
+        return Err(Error::NotOurs(store.root().to_path_buf()));
+    }
+    let note = store.notes(old.udid())?.of(old);
+    if note.pinned {
+        return Err(Error::Pinned(old.path().to_path_buf()));
+    }
+    Ok(note)
 }
 
 /// Removes the snapshot that was chosen and shown, whichever program made it. A pinned snapshot is
 /// refused: the user has to unpin it first.
 pub fn delete(chosen: &Chosen, seen: Deleted, monitor: &dyn Monitor) -> Result<Deleted, Error> {
     let (store, udid) = (&chosen.store, chosen.snapshot.udid());
-    if !store.is_marked() {
-        return Err(Error::NotOurs(store.root().to_path_buf()));
-    }
     let lock = store.lock(udid)?;
     tell_set_aside(store.recover(udid, &lock)?, monitor);
     let old = &chosen.again(&lock)?;
-    // Read the notes again under the lock. If they cannot be read, nothing is dropped.
-    if store.notes(udid)?.of(old).pinned {
-        return Err(Error::Pinned(old.path().to_path_buf()));
-    }
+    // The notes may have changed before the lock was taken.
+    deletable(store, old)?;
     monitor.phase(Phase::Removing);
     store.remove(&lock, old, By::Name, (0, 1), &mut |removal| {
         monitor.event(removing(removal));

@@ -327,22 +327,26 @@ fn in_store(store: &Store, name: Option<&str>, phone: Option<&str>) -> Result<Na
         // A complete name outranks the beginnings of stamps.
         _ if tagged.len() == 1 => Ok(Named::of(tagged[0])),
         _ if name.is_none() => Err(Error::WhichPhone {
-            phones: candidates(&found),
+            phones: candidates(store, &found),
         }),
         _ => Err(Error::Ambiguous {
             name: wanted.to_owned(),
             count: found.len(),
-            candidates: candidates(&found),
+            candidates: candidates(store, &found),
         }),
     }
 }
 
 /// Returns names of the first of several backups; each name fits one backup alone.
-fn candidates(found: &[&Snapshot]) -> Vec<String> {
+fn candidates(store: &Store, found: &[&Snapshot]) -> Vec<String> {
     const NAMED_MAX: usize = 8;
     let name = |snapshot: &&Snapshot| {
-        let phone = describe(snapshot).name;
-        let phone = phone.unwrap_or_else(|| snapshot.udid().to_string());
+        let udid = snapshot.udid();
+        // Several phones of a store may have the same name.
+        let is_clear =
+            |name: &String| phones_named(store, name).is_ok_and(|phones| phones.len() == 1);
+        let phone = phone_name(store, udid).filter(is_clear);
+        let phone = phone.unwrap_or_else(|| udid.to_string());
         match snapshot.stamp() {
             Some(stamp) => format!("{phone}@{stamp}"),
             None => phone,

@@ -28,7 +28,9 @@ pub fn tag(of: &Chosen, name: &str, remove: bool) -> Result<Noted, Error> {
     })
 }
 
-/// Pins or unpins a snapshot.
-pub fn pin(of: &Chosen, pinned: bool) -> Result<Noted, Error> {
-    of.note(|note| note.pinned = pinned)
+/// Pins or unpins a snapshot. Returns true too if that changed anything.
+pub fn pin(of: &Chosen, pinned: bool) -> Result<(Noted, bool), Error> {
+    let mut was = pinned;
+    let noted = of.note(|note| was = std::mem::replace(&mut note.pinned, pinned))?;
+    Ok((noted, was != pinned))
 }

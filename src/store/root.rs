@@ -262,8 +262,14 @@ impl Store {
     }
 }
 
-/// Returns an error if a folder that does not exist yet would be inside a backup.
+/// Returns an error if a folder that does not exist yet would be inside a backup, or is a link whose
+/// target does not exist.
 fn check_above(root: &Path) -> Result<(), Error> {
+    let cause = Absence::of(root);
+    if matches!(cause, Absence::DeadLink { .. }) {
+        let path = root.to_path_buf();
+        return Err(Error::NoStore { path, cause });
+    }
     match root.ancestors().find(|above| above.exists()) {
         Some(above) => Store::at(above).check_place(),
         None => Ok(()),

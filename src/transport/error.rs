@@ -54,6 +54,9 @@ impl fmt::Display for Error {
             Error::NoDaemon { address, cause, .. } => {
                 write!(f, "usbmuxd does not answer on {address}: {cause}")
             }
+            Error::Io { doing, cause } if cause.kind() == io::ErrorKind::UnexpectedEof => {
+                write!(f, "cannot {doing}: usbmuxd closed the connection")
+            }
             Error::Io { doing, cause } => write!(f, "cannot {doing}: {cause}"),
             Error::Strange { doing, why } => {
                 write!(f, "cannot {doing}: usbmuxd's answer is invalid: {why}")

@@ -26,15 +26,16 @@ impl SnapshotArgs {
         change::find(self.store.open(), &self.snapshot)
     }
 
-    /// Changes what is noted of the snapshot, and reports it. Returns the exit code.
-    pub fn note(&self, words: &str, change: impl FnOnce(&Chosen) -> Result<Noted, Failure>) -> u8 {
+    /// Changes what is noted of the snapshot, and reports it with the words that `change` returns.
+    /// Returns the exit code.
+    pub fn note(&self, change: impl FnOnce(&Chosen) -> Result<(Noted, String), Failure>) -> u8 {
         match self.find().and_then(|of| change(&of)) {
             Err(e) => output::failure(&e, None, self.json),
-            Ok(noted) if self.json => {
+            Ok((noted, _)) if self.json => {
                 output::object("noted", None, &noted);
                 exit::DONE
             }
-            Ok(noted) => {
+            Ok((noted, words)) => {
                 output::line(&format!("{} {words}.", noted.path));
                 exit::DONE
             }

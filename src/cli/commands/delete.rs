@@ -38,11 +38,7 @@ impl Delete {
         watch.finish();
         match deleted {
             Err(e) => output::failure(&e, None, self.of.json),
-            Ok(None) => {
-                output::tell("Nothing was deleted.");
-                exit::FAILED
-            }
-            Ok(Some(deleted)) => {
+            Ok(deleted) => {
                 match style {
                     Style::Json => output::object("deleted", Some(&deleted.udid), &deleted),
                     _ => output::line(&format!("{} was deleted.", deleted.path)),
@@ -55,15 +51,15 @@ impl Delete {
         }
     }
 
-    fn delete(&self, watch: &Watch) -> Result<Option<Deleted>, Failure> {
+    fn delete(&self, watch: &Watch) -> Result<Deleted, Failure> {
         let chosen = self.of.find()?;
         let seen = delete::consider(&chosen, watch)?;
         // Finish the progress display first, so that it does not redraw below the question.
         watch.finish();
         if !self.yes && !agrees(&seen)? {
-            return Ok(None);
+            return Err(Failure::Declined("Nothing was deleted"));
         }
-        Ok(Some(delete::delete(&chosen, seen, watch)?))
+        Ok(delete::delete(&chosen, seen, watch)?)
     }
 }
 
@@ -91,10 +87,6 @@ fn agrees(seen: &Deleted) -> Result<bool, Failure> {
         (
             seen.current,
             "It is the current backup: the next one will be a full backup.",
-        ),
-        (
-            seen.pinned,
-            "It is or may be pinned, and then cannot be deleted: run `idev-backup unpin` first.",
         ),
     ] {
         if is_so {

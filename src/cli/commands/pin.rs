@@ -17,8 +17,10 @@ pub struct Pin {
 impl Pin {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        self.of
-            .note("is pinned, and will be kept", |of| Ok(tag::pin(of, true)?))
+        self.of.note(|of| {
+            let (noted, _) = tag::pin(of, true)?;
+            Ok((noted, "is pinned, and will be kept".to_owned()))
+        })
     }
 }
 
@@ -34,7 +36,25 @@ pub struct Unpin {
 impl Unpin {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        self.of
-            .note("is not pinned any more", |of| Ok(tag::pin(of, false)?))
+        self.of.note(|of| {
+            let (noted, was_pinned) = tag::pin(of, false)?;
+            let done = if was_pinned {
+                "is not pinned any more"
+            } else {
+                "was not pinned"
+            };
+            let tags: Vec<String> = noted
+                .note
+                .tags
+                .iter()
+                .map(|tag| format!("{tag:?}"))
+                .collect();
+            let words = if tags.is_empty() {
+                done.to_owned()
+            } else {
+                format!("{done}, and stays because it is tagged {}", tags.join(", "))
+            };
+            Ok((noted, words))
+        })
     }
 }

@@ -28,6 +28,6 @@ impl Tag {
             format!("is tagged {:?}, and will be kept", self.name)
         };
         self.of
-            .note(&words, |of| Ok(tag::tag(of, &self.name, self.remove)?))
+            .note(|of| Ok((tag::tag(of, &self.name, self.remove)?, words)))
     }
 }

@@ -71,7 +71,7 @@ pub fn of(failure: &Failure) -> Option<String> {
         Failure::NoStoreYet { .. } => {
             Some("connect a phone and run `idev-backup create`, which makes it".to_owned())
         }
-        Failure::Interrupted => None,
+        Failure::Declined(_) | Failure::Interrupted => None,
     }
 }
 

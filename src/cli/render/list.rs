@@ -1,12 +1,14 @@
 //! Shows the backups of a store as a table that fits a terminal of 80 columns.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use idev_backup::base::phone_names;
 use idev_backup::base::time;
 use idev_backup::base::units::{count, counted, size};
 use idev_backup::history::list::{Backup, Overview, Phone};
 
-use crate::cli::render::{output, table};
+use crate::cli::render::{output, table, typed};
 
 /// Longest name of a phone in a table on a terminal, in characters.
 const NAME_MAX: usize = 15;
@@ -21,10 +23,12 @@ pub fn show(overview: &Overview, store: &Path, wide: bool) {
         return;
     }
     let with_sizes = overview.backups.iter().any(|b| b.frees_bytes.is_some());
+    let names = Names::of(overview);
     let columns = Columns {
         wide,
         with_sizes,
         is_terminal: output::is_terminal(),
+        names: &names,
     };
     let mut rows = vec![columns.heads()];
     rows.extend(overview.backups.iter().map(|backup| columns.row(backup)));
@@ -33,21 +37,21 @@ pub fn show(overview: &Overview, store: &Path, wide: bool) {
         .filter(|line| !line.is_empty())
         .for_each(|line| output::lines(line));
     for phone in &overview.phones {
-        total(phone);
+        total(phone, &names);
     }
     if let Some(free) = overview.free_bytes {
         output::line(&format!("{place} has {} free.", size(free)));
     }
     for udid in &overview.drafts {
-        let name = name_of(overview, udid);
+        let (name, create) = (names.of_phone(udid), names.command("create", udid));
         let draft = store.join(".idev-backup").join(udid);
         output::line(&format!(
-            "{name}: a backup is running or was interrupted; `idev-backup create` continues it ({})",
+            "{name}: a backup is running or was interrupted; {create} continues it ({})",
             draft.display()
         ));
     }
     for udid in &overview.imports {
-        let name = name_of(overview, udid);
+        let name = names.of_phone(udid);
         let import = store.join(".idev-backup").join(udid).join("import");
         output::line(&format!(
             "{name}: `adopt` or `copy` is running or was interrupted; run it again to finish it ({})",
@@ -56,21 +60,58 @@ pub fn show(overview: &Overview, store: &Path, wide: bool) {
     }
 }
 
-/// Returns the name of a phone, or its UDID if the store does not know the name.
-fn name_of(overview: &Overview, udid: &str) -> String {
-    let phone = overview.phones.iter().find(|phone| phone.udid == udid);
-    let name = phone.and_then(|phone| phone.name.clone());
-    output::one_line(&name.unwrap_or_else(|| udid.to_owned()))
+/// The names of the phones of a store, by UDID: the phone's own name, and one that no other phone
+/// of the store has.
+struct Names(BTreeMap<String, (String, String)>);
+
+impl Names {
+    fn of(overview: &Overview) -> Names {
+        let phones = overview.phones.iter();
+        let phones: Vec<_> = phones
+            .map(|phone| (phone.udid.as_str(), phone.name.as_deref()))
+            .collect();
+        let distinct = phone_names::distinct(&phones);
+        let named = phones.iter().zip(distinct).map(|((udid, name), distinct)| {
+            let name = name.unwrap_or_default().to_owned();
+            ((*udid).to_owned(), (name, distinct))
+        });
+        Names(named.collect())
+    }
+
+    /// Returns the name of a phone, or its UDID if the store does not know the name.
+    fn of_phone(&self, udid: &str) -> String {
+        let name = self.0.get(udid).map(|(_, distinct)| distinct.as_str());
+        output::one_line(name.unwrap_or(udid))
+    }
+
+    /// Returns the end that a phone's name needs to differ from those of other phones.
+    fn tail(&self, udid: &str) -> &str {
+        let names = self.0.get(udid);
+        names.map_or("", |(name, distinct)| {
+            distinct.strip_prefix(name.as_str()).unwrap_or_default()
+        })
+    }
+
+    /// Returns a command for this phone, which it names if the store has others.
+    fn command(&self, command: &str, udid: &str) -> String {
+        let device = match self.0.get(udid) {
+            Some(_) if self.0.len() < 2 => String::new(),
+            Some((name, distinct)) if name == distinct => format!(" -d {}", typed::quoted(name)),
+            _ => format!(" -d {udid}"),
+        };
+        format!("`idev-backup {command}{device}`")
+    }
 }
 
 /// The columns of the table.
-struct Columns {
+struct Columns<'a> {
     wide: bool,
     with_sizes: bool,
     is_terminal: bool,
+    names: &'a Names,
 }
 
-impl Columns {
+impl Columns<'_> {
     fn heads(&self) -> Vec<String> {
         let mut heads = vec!["NAME"];
         if self.wide {
@@ -118,10 +159,13 @@ impl Columns {
 
     fn name(&self, backup: &Backup) -> String {
         let name = backup.name.clone().unwrap_or_else(|| "?".to_owned());
-        if self.wide || !self.is_terminal || name.chars().count() <= NAME_MAX {
-            return name;
+        let tail = self.names.tail(&backup.udid);
+        let max = NAME_MAX.saturating_sub(tail.chars().count()).max(2);
+        if self.wide || !self.is_terminal || name.chars().count() <= max {
+            return name + tail;
         }
-        name.chars().take(NAME_MAX - 1).chain(['…']).collect()
+        let head = name.chars().take(max - 1).chain(['…']);
+        head.chain(tail.chars()).collect()
     }
 
     fn verified(&self, backup: &Backup) -> String {
@@ -165,8 +209,8 @@ fn kept(backup: &Backup) -> String {
 }
 
 /// Prints the total size of a phone's backups.
-fn total(phone: &Phone) {
-    let name = output::one_line(phone.name.as_deref().unwrap_or("A phone without a name"));
+fn total(phone: &Phone, names: &Names) {
+    let name = names.of_phone(&phone.udid);
     let disk = phone.disk_bytes.map_or_else(String::new, |bytes| {
         format!(" ({} on the disk)", size(bytes))
     });
@@ -186,10 +230,8 @@ fn total(phone: &Phone) {
             Some(when) => format!("the last good backup was made {when}"),
             None => "no good backup exists".to_owned(),
         };
-        finding(
-            &name,
-            &format!("OVERDUE: {last}. Run `idev-backup create`."),
-        );
+        let create = names.command("create", &phone.udid);
+        finding(&name, &format!("OVERDUE: {last}. Run {create}."));
     }
     if let Some(trouble) = &phone.trouble {
         let text = format!(

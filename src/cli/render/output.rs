@@ -416,6 +416,10 @@ pub fn failure(error: &Failure, udid: Option<&str>, as_json: bool) -> u8 {
 
 /// Reports a failure as [`failure`] does, with a phone's name in front.
 pub fn failure_of(prefix: &str, error: &Failure, udid: Option<&str>, as_json: bool) -> u8 {
+    if let (Failure::Declined(text), false) = (error, as_json) {
+        tell(&format!("{text}."));
+        return exit::code(error.kind());
+    }
     described_failure(prefix, hints::describe(error), udid, as_json)
 }
 
@@ -450,6 +454,15 @@ pub fn failed(text: &str, hint: Option<&str>, exit_code: u8, as_json: bool) -> u
         hint: hint.map(str::to_owned),
     };
     described_failure("", described, None, as_json)
+}
+
+/// Reports that the user ended the program, and removes what it showed of its progress.
+pub fn interrupted() {
+    if let Some(bars) = bars() {
+        // A terminal that is gone shows nothing.
+        bars.clear().ok();
+    }
+    failed("interrupted", None, exit::INTERRUPTED, wants_json());
 }
 
 /// Prints only the JSON object of a failure.

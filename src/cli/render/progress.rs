@@ -169,7 +169,12 @@ impl Watch<'_> {
                 } else {
                     "Not encrypted"
                 };
-                let told = output::one_line(&format!("{name} ({model}, iOS {ios})"));
+                // The prefix of a job has the name already.
+                let told = match state.name {
+                    Some(_) => format!("{model}, iOS {ios}"),
+                    None => format!("{name} ({model}, iOS {ios})"),
+                };
+                let told = output::one_line(&told);
                 self.line(&state, &format!("{told} -> {store}"));
                 self.line(&state, &format!("{what}, {why}. {encrypted}."));
             }

@@ -109,7 +109,9 @@ pub fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
     }
-    if cfg!(windows) {
+    // Names of phones have an apostrophe more often than characters that double quotes keep special.
+    let is_simple = !word.contains(['"', '$', '`', '\\', '!']);
+    if cfg!(windows) || word.contains('\'') && is_simple {
         return format!("\"{word}\"");
     }
     format!("'{}'", word.replace('\'', "'\\''"))
@@ -157,6 +159,20 @@ mod tests {
             ),
         ] {
             assert_eq!(completed(text, &typed, &str::to_owned), expected);
+        }
+    }
+
+    #[test]
+    #[cfg(not(windows))]
+    fn words_are_quoted_for_the_shell() {
+        for (word, quoted_word) in [
+            ("Mira", "Mira"),
+            ("", "''"),
+            ("Kitchen iPad", "'Kitchen iPad'"),
+            ("Mira's iPhone", "\"Mira's iPhone\""),
+            ("a'b $c", "'a'\\''b $c'"),
+        ] {
+            assert_eq!(quoted(word), quoted_word);
         }
     }
 

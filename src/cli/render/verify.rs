@@ -135,7 +135,10 @@ fn text(report: &Report) -> Vec<String> {
     }
     if report.outcome == Outcome::Damaged {
         const NEW: &str = "make a new backup with `idev-backup create --full`";
-        lines.push(if report.has_sums {
+        lines.push(if report.of.is_none() {
+            "  hint: look for another copy of this backup, for example where it comes from"
+                .to_owned()
+        } else if report.has_sums {
             format!(
                 "  hint: repair files from older snapshots with `idev-backup verify --repair \
                 \"{}\"`, or {NEW}",

@@ -9,7 +9,7 @@ use super::Copy;
 use crate::cli::failure::Failure;
 use crate::cli::render::closing::{self, Part, Work};
 use crate::cli::render::output::{self, Style};
-use crate::cli::render::progress::Show;
+use crate::cli::render::progress::{Show, Watch};
 use crate::cli::render::taken::briefly;
 
 const WORK: Work = Work {
@@ -25,7 +25,8 @@ impl Copy {
     pub(super) fn run_all(&self) -> u8 {
         let style = self.output.style();
         let show = Show::new(style);
-        match self.prepare() {
+        let watch = show.watch(None, None);
+        match self.prepare(&watch) {
             Err(e) => output::failure(&e, None, style == Style::Json),
             Ok((source, target, all)) => {
                 let copy = |one| copy_one(one, &source, &target, &show, style);
@@ -35,10 +36,10 @@ impl Copy {
         }
     }
 
-    fn prepare(&self) -> Result<(Store, Store, Vec<One>), Failure> {
+    fn prepare(&self, watch: &Watch<'_>) -> Result<(Store, Store, Vec<One>), Failure> {
         let source = self.store.open()?;
         let all = each(&source, self.snapshots)?;
-        let target = self.target_for(&source)?;
+        let target = self.target_for(&source, watch)?;
         Ok((source, target, all))
     }
 }

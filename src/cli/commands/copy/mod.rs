@@ -11,7 +11,9 @@ use idev_backup::store::Store;
 
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::{self, StoreArgs, path_parser};
+use crate::cli::ctrl_c::end_at_once;
 use crate::cli::failure::Failure;
+use crate::cli::render::progress::Watch;
 use crate::cli::render::taken::reported;
 
 /// Copy a backup, or the backups of all phones, into a store on another disk
@@ -49,23 +51,24 @@ pub struct Copy {
 impl Copy {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
+        end_at_once();
         if self.all {
             return self.run_all();
         }
         reported("copied", self.output.style(), |watch| {
             let name = self.snapshot.as_deref();
             let from: Chosen = change::find_or_current::<Failure>(self.store.open(), name)?;
-            let target = self.target_for(&from.store)?;
-            target.make(watch)?;
+            let target = self.target_for(&from.store, watch)?;
             Ok(adopt::copy(&from, &target, watch)?)
         })
     }
 
     /// Opens the target, which must be apart from the store that holds the backups.
-    fn target_for(&self, source: &Store) -> Result<Store, Failure> {
+    fn target_for(&self, source: &Store, watch: &Watch<'_>) -> Result<Store, Failure> {
         let target = store::whole(&self.target)?;
         apart(&target, source)?;
         let target = store::open(&target, self.new_store, true)?;
+        target.make(watch)?;
         // The target of `..` is certain only now that the whole path exists.
         apart(target.root(), source)?;
         Ok(target)

@@ -34,10 +34,8 @@ pub fn agrees(
     let answer = typed(std::io::stdin(), is_cancelled);
     match answer.as_deref().map(str::trim) {
         Some("yes") => Ok(()),
-        _ => {
-            output::tell("Nothing was restored.");
-            Err(Failure::Interrupted)
-        }
+        Some(_) => Err(Failure::Declined("Nothing was restored")),
+        None => Err(Failure::Interrupted),
     }
 }
 

@@ -11,6 +11,7 @@ use idev_backup::verify::{self, Depth, Options, Repair, Report, Sample};
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::password::PasswordArgs;
 use crate::cli::args::store::StoreArgs;
+use crate::cli::ctrl_c::end_at_once;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::render::progress::{Show, Watch};
@@ -79,6 +80,7 @@ fn percent(text: &str) -> Result<f64, String> {
 impl Verify {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
+        end_at_once();
         let show = Show::new(self.output.style());
         if self.all {
             return self.run_all(&show);
