@@ -17,6 +17,7 @@ mod row;
 mod salvage;
 pub mod temp_db;
 pub mod unreadable_rows;
+pub mod wal;
 
 /// SQL statements with which iOS 10 to 26 create Manifest.db (taken from real databases of iOS 10.3
 /// to 11.2).

@@ -5,7 +5,7 @@
 //! stays only if the program is killed before that.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use rusqlite::limits::Limit;
@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use tempfile::{NamedTempFile, TempPath};
 use zeroize::Zeroizing;
 
+use crate::backup_format::wal::Wal;
 use crate::base::plain_file;
 
 /// Larger databases are stored in a file: a phone's list can have 1.5 GB.
@@ -56,10 +57,16 @@ pub enum Error {
 impl Scratch {
     /// Creates a database from all of `from`. `bytes` is its approximate length.
     pub fn make(from: &mut dyn Read, bytes: u64) -> Result<Scratch, Error> {
+        Scratch::with_wal(from, bytes, None)
+    }
+
+    /// Creates a database from all of `from`, with the changes of its write-ahead log. `bytes` is
+    /// the approximate length of the database.
+    pub fn with_wal(from: &mut dyn Read, bytes: u64, wal: Option<Wal>) -> Result<Scratch, Error> {
         let mut head = [0; 32];
         read_head(from, &mut head)?;
-        if bytes > MEMORY_BYTES_MAX {
-            return Scratch::in_file(&head, from);
+        if bytes.max(wal.as_ref().map_or(0, Wal::database_bytes)) > MEMORY_BYTES_MAX {
+            return Scratch::in_file(&head, from, wal);
         }
         let mut all = Zeroizing::new(Vec::with_capacity(bytes as usize + head.len()));
         all.extend(head);
@@ -67,6 +74,15 @@ impl Scratch {
         from.take(limit)
             .read_to_end(&mut all)
             .map_err(Error::Read)?;
+        if let Some(mut wal) = wal {
+            wal.check(all.len() as u64).map_err(Error::Read)?;
+            all.resize(wal.database_bytes() as usize, 0);
+            wal.apply(|at, page| {
+                all[at as usize..][..page.len()].copy_from_slice(page);
+                Ok(())
+            })
+            .map_err(Error::Read)?;
+        }
         all[WAL_MARK].fill(1);
         let mut connection = Connection::open_in_memory().map_err(Error::Sqlite)?;
         let length = all.len();
@@ -99,7 +115,7 @@ impl Scratch {
         })
     }
 
-    fn in_file(head: &[u8], from: &mut dyn Read) -> Result<Scratch, Error> {
+    fn in_file(head: &[u8], from: &mut dyn Read, wal: Option<Wal>) -> Result<Scratch, Error> {
         let mut head = head.to_vec();
         head[WAL_MARK].fill(1);
         let (mut file, path) = NamedTempFile::with_prefix("idev-backup-")
@@ -117,6 +133,20 @@ impl Scratch {
         };
         file.write_all(&head).map_err(Error::Write)?;
         copy(from, &mut file)?;
+        if let Some(mut wal) = wal {
+            let bytes = file.stream_position().map_err(Error::Write)?;
+            wal.check(bytes).map_err(Error::Read)?;
+            file.set_len(wal.database_bytes()).map_err(Error::Write)?;
+            wal.apply(|at, page| {
+                file.seek(SeekFrom::Start(at))?;
+                file.write_all(page)
+            })
+            .map_err(Error::Write)?;
+            // The log can have changed the first page.
+            file.seek(SeekFrom::Start(WAL_MARK.start as u64))
+                .and_then(|_| file.write_all(&[1; 2]))
+                .map_err(Error::Write)?;
+        }
         Scratch::bounded(connection, path)
     }
 

@@ -17,7 +17,7 @@ use rusqlite::types::ValueRef;
 
 use crate::export::file_names;
 use crate::reader::backup::Backup;
-use crate::reader::database::{self, columns};
+use crate::reader::database::{self, column_or_null, columns};
 
 /// The path of the library in its domain.
 const PATH: &str = "Media/PhotoData/Photos.sqlite";
@@ -95,13 +95,6 @@ impl Library {
         };
         let assets = columns(db, table)?;
         let more = columns(db, "ZADDITIONALASSETATTRIBUTES")?;
-        let column = |all: &[String], prefix: &str, name: &str| {
-            if all.iter().any(|c| c == name) {
-                format!("{prefix}.{name}")
-            } else {
-                "NULL".to_owned()
-            }
-        };
         let join = if more.iter().any(|c| c == "ZASSET") && assets.iter().any(|c| c == "Z_PK") {
             "LEFT JOIN ZADDITIONALASSETATTRIBUTES m ON m.ZASSET = a.Z_PK"
         } else {
@@ -110,13 +103,13 @@ impl Library {
         let more = if join.is_empty() { Vec::new() } else { more };
         let mut statement = db.prepare(&format!(
             "SELECT {}, {}, {}, {}, {}, {}, {} FROM {table} a {join}",
-            column(&assets, "a", "ZDIRECTORY"),
-            column(&assets, "a", "ZFILENAME"),
-            column(&assets, "a", "ZDATECREATED"),
-            column(&assets, "a", "ZTRASHEDSTATE"),
-            column(&more, "m", "ZORIGINALFILENAME"),
-            column(&more, "m", "ZTIMEZONEOFFSET"),
-            column(&assets, "a", "ZHIDDEN"),
+            column_or_null(&assets, "a", "ZDIRECTORY"),
+            column_or_null(&assets, "a", "ZFILENAME"),
+            column_or_null(&assets, "a", "ZDATECREATED"),
+            column_or_null(&assets, "a", "ZTRASHEDSTATE"),
+            column_or_null(&more, "m", "ZORIGINALFILENAME"),
+            column_or_null(&more, "m", "ZTIMEZONEOFFSET"),
+            column_or_null(&assets, "a", "ZHIDDEN"),
         ))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
