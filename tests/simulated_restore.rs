@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use idev_backup::backup_format::record::file_id;
 use idev_backup::simulator::{
     Daemon, Fault, Passcode, Password, Phone, PhoneConfig, RestoreOutcome, Restored, RestoredKind,
 };
@@ -654,8 +655,11 @@ fn manifest_mismatches_fail_restore() {
         ("a file is shorter", |h| h.payload(3).1.truncate(99)),
         ("a file is longer", |h| h.payload(3).1.push(0)),
         ("the digest differs", |h| {
-            let sms = format!("{UDID}/3d/3d0d7e5fb2ce288813306e4d4636395e047a3d28");
-            h.files.get_mut(&sms).unwrap()[5000] ^= 1;
+            // Only small files have a digest.
+            let path = "Library/Preferences/com.apple.preferences.datetime.plist";
+            let id = file_id("HomeDomain", path);
+            let name = format!("{UDID}/{}/{id}", &id[..2]);
+            h.files.get_mut(&name).unwrap()[20] ^= 1;
         }),
         ("a path leads out of its domain", |h| {
             h.edit_list("UPDATE Files SET relativePath = '../../etc/passwd' WHERE relativePath = 'Library/SMS/sms.db'");

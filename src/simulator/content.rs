@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::contents::Plan;
 use super::entry::{Entry, Kind, mix};
 use super::files;
 use super::keys::{Encrypted, Fill, Keys};
@@ -35,6 +36,8 @@ pub struct Content {
     /// Number of small files that differ between two backups: three quarters have new contents, one
     /// eighth is new, one eighth is gone.
     pub changes: u32,
+    /// Number of messages, including some 70 of unusual kinds that every phone has.
+    pub messages: u32,
 }
 
 impl Default for Content {
@@ -46,6 +49,7 @@ impl Default for Content {
             bulk: 3,
             bulk_size: 5 << 20,
             changes: 20,
+            messages: 150,
         }
     }
 }
@@ -169,8 +173,8 @@ impl Scan {
 
 impl Content {
     /// Lists everything on the phone, as a real one does before it sends.
-    pub(super) fn scan(&self, generation: u32, keys: Option<Arc<Keys>>) -> Scan {
-        let fixed = self.fixed_files(keys.is_some());
+    pub(super) fn scan(&self, generation: u32, ios: &str, keys: Option<Arc<Keys>>) -> Scan {
+        let fixed = self.fixed_files(ios, keys.is_some());
         let mut folders = Folders::default();
         let mut files = Vec::with_capacity(self.small as usize + self.bulk as usize + fixed.len());
         for (n, entry) in (FIXED..).zip(&fixed) {
@@ -296,7 +300,7 @@ impl Content {
         }
     }
 
-    fn fixed_files(&self, encrypted: bool) -> Vec<Entry> {
+    fn fixed_files(&self, ios: &str, encrypted: bool) -> Vec<Entry> {
         // 253 bytes in one name and 421 in a path are the longest seen on real phones.
         let component = "n".repeat(253);
         let long = format!(
@@ -362,7 +366,19 @@ impl Content {
                 version: 0,
                 inode,
             });
-        made.chain(whole).collect()
+        let contents = Plan::new(self.seed, ios, self.messages).contents();
+        let of_apps = contents
+            .files
+            .iter()
+            .filter(|file| encrypted || !file.needs_encryption);
+        let of_apps = (300u64..).zip(of_apps).map(|(inode, file)| Entry {
+            domain: file.domain.to_owned(),
+            path: file.path.clone(),
+            kind: Kind::Made(file.bytes.clone()),
+            version: 0,
+            inode,
+        });
+        made.chain(whole).chain(of_apps).collect()
     }
 }
 
@@ -404,14 +420,15 @@ mod tests {
             ..Content::default()
         };
         let by_id = |generation| -> HashMap<[u8; 20], u32> {
-            let scan = content.scan(generation, None);
+            let scan = content.scan(generation, "18.6.2", None);
             scan.files.iter().map(|i| (i.id, i.version)).collect()
         };
         for generation in 0..60 {
             let (old, new) = (by_id(generation), by_id(generation + 1));
+            let fixed = content.fixed_files("18.6.2", false).len();
             assert_eq!(
                 old.len(),
-                content.small as usize + 3 + 18,
+                content.small as usize + 3 + fixed,
                 "ids are distinct"
             );
             let added = new.keys().filter(|id| !old.contains_key(*id)).count();

@@ -8,18 +8,6 @@ use rusqlite::{Connection, MAIN_DB};
 /// A generated file: domain, path, contents.
 pub(super) type Made = (&'static str, &'static str, Arc<[u8]>);
 
-/// Nanoseconds per second: Messages stores times in nanoseconds since 2001.
-const NANOSECONDS: i64 = 1_000_000_000;
-
-const MESSAGES: &str = "
-    CREATE TABLE handle (ROWID INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, country TEXT, service TEXT NOT NULL);
-    CREATE TABLE chat (ROWID INTEGER PRIMARY KEY AUTOINCREMENT, guid TEXT UNIQUE NOT NULL, chat_identifier TEXT);
-    CREATE TABLE message (ROWID INTEGER PRIMARY KEY AUTOINCREMENT, guid TEXT UNIQUE NOT NULL, text TEXT, handle_id INTEGER
-        DEFAULT 0, service TEXT, date INTEGER, is_from_me INTEGER DEFAULT 0);
-    CREATE TABLE chat_message_join (chat_id INTEGER, message_id INTEGER, PRIMARY KEY (chat_id, message_id));
-    INSERT INTO handle (id, country, service) VALUES ('+447700900123', 'gb', 'iMessage'), ('ana@example.com', 'gb', 'iMessage');
-    INSERT INTO chat (guid, chat_identifier) VALUES ('iMessage;-;+447700900123', '+447700900123');";
-
 const CONTACTS: &str = "
     CREATE TABLE ABPerson (ROWID INTEGER PRIMARY KEY AUTOINCREMENT, First TEXT, Last TEXT, Organization TEXT);
     CREATE TABLE ABMultiValue (UID INTEGER PRIMARY KEY, record_id INTEGER, property INTEGER, value TEXT);
@@ -50,22 +38,19 @@ const HOME: &str = "
 pub(super) fn in_all_backups() -> &'static [Made] {
     static MADE: OnceLock<Vec<Made>> = OnceLock::new();
     MADE.get_or_init(|| {
-        let mut messages = MESSAGES.to_owned();
-        for n in 1..=40 {
-            let date = (725_846_400 + n * 3600) * NANOSECONDS;
-            messages += &format!(
-                "INSERT INTO message (guid, text, handle_id, service, date, is_from_me)
-                    VALUES ('{n:08X}-0000-4000-8000-000000000000', 'Message {n}: see you at {n} 😀', 1, 'iMessage', {date}, {n} % 2);
-                 INSERT INTO chat_message_join VALUES (1, {n});"
-            );
-        }
         vec![
-            ("HomeDomain", "Library/SMS/sms.db", database(&messages)),
-            ("HomeDomain", "Library/AddressBook/AddressBook.sqlitedb", database(CONTACTS)),
+            (
+                "HomeDomain",
+                "Library/AddressBook/AddressBook.sqlitedb",
+                database(CONTACTS),
+            ),
             (
                 "HomeDomain",
                 "Library/Preferences/com.apple.preferences.datetime.plist",
-                list([("timezone", "Europe/London".into()), ("automatic", true.into())]),
+                list([
+                    ("timezone", "Europe/London".into()),
+                    ("automatic", true.into()),
+                ]),
             ),
             ("KeychainDomain", "keychain-backup.plist", keychain()),
         ]

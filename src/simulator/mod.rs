@@ -25,6 +25,7 @@ mod afc;
 mod apps;
 mod backup;
 mod content;
+mod contents;
 mod dialog;
 mod entry;
 mod faults;

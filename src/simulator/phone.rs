@@ -12,6 +12,7 @@ use super::afc::Media;
 use super::backup::Memory;
 use super::backup::restore::RestoreOutcome;
 use super::content::{Content, Scan};
+use super::contents::Plan;
 use super::entry::Entry;
 use super::faults::Fault;
 use super::keys::{Keys, Password};
@@ -254,8 +255,16 @@ impl Phone {
         (0..scan.files.len()).map(move |n| scan.entry(&scan.files[n]))
     }
 
+    /// Returns the truth about the contents of the phone's applications, as JSON.
+    pub fn truth(&self) -> serde_json::Value {
+        let config = &self.config;
+        let plan = Plan::new(config.content.seed, &config.ios, config.content.messages);
+        plan.contents().truth.clone().into()
+    }
+
     pub(super) fn scan(&self, generation: u32) -> Scan {
-        self.config.content.scan(generation, self.keys())
+        let config = &self.config;
+        config.content.scan(generation, &config.ios, self.keys())
     }
 
     /// Returns the keys that belong to the backup password, if there is one.

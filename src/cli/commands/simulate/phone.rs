@@ -45,6 +45,9 @@ pub struct PhoneArgs {
     /// The number of files that change from one backup to the next [default: 1 %]
     #[arg(long, value_name = "N")]
     changes: Option<u32>,
+    /// The number of messages; some 70 of unusual kinds are always there
+    #[arg(long, value_name = "N", default_value_t = 150)]
+    messages: u32,
     /// The owner's answer when asked to trust a computer: now, after:SECONDS, deny, never
     #[arg(long, default_value = "now", value_parser = parse::trust)]
     trust: Trust,
@@ -139,6 +142,7 @@ impl PhoneArgs {
                 bulk: self.bulk.0,
                 bulk_size: self.bulk.1,
                 changes: self.changes.unwrap_or(self.files.div_ceil(100)),
+                messages: self.messages,
             },
             trust: self.trust,
             passcode: self.passcode,
