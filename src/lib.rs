@@ -53,9 +53,10 @@
 //!
 //! Start with [`reader::Backup`] to read a backup and [`reader::cat`] to read one file of it, with
 //! [`backup::create`](backup::create::create()) to make one, and with [`verify::verify`] to check
-//! one. The phone's side is [`transport`], [`device`] and [`mobilebackup`]; the disk's side is
-//! [`backup_format`], [`reader`], [`export`], [`store`], [`verify`] and [`history`]; [`backup`],
-//! [`encryption`], [`restore`], [`doctor`] and [`automation`] join them. Each module has its own
+//! one. [`content`] reads messages as typed records. The phone's side is [`transport`], [`device`]
+//! and [`mobilebackup`]; the disk's side is [`backup_format`], [`reader`], [`content`], [`export`],
+//! [`store`], [`verify`] and [`history`]; [`backup`], [`encryption`], [`restore`], [`doctor`] and
+//! [`automation`] join them. Each module has its own
 //! error type, and [`FailureKind`] names the kinds of failure that a caller can distinguish.
 //!
 //! All calls block. A [`CancelToken`] ends every wait, and a [`Monitor`] receives progress and
@@ -82,6 +83,7 @@ pub mod automation;
 pub mod backup;
 pub mod backup_format;
 pub mod base;
+pub mod content;
 pub mod device;
 pub mod doctor;
 pub mod encryption;

@@ -21,7 +21,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store",         &["base"]),
     ("backup_format", &["base"]),
     ("reader",        &["base", "backup_format", "store"]),
-    ("export",        &["base", "backup_format", "store", "reader"]),
+    ("content",       &["base", "backup_format", "reader"]),
+    ("export",        &["base", "backup_format", "store", "reader", "content"]),
     ("verify",        &["base", "backup_format", "store", "reader"]),
     ("history",       &["base", "backup_format", "store", "reader", "verify"]),
     // the actions, which join the two
@@ -34,7 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // the simulated phone
     ("simulator",     &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/
-    ("cli",           &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "export", "verify", "history",
+    ("cli",           &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "content", "export", "verify", "history",
                         "backup", "encryption", "restore", "doctor", "automation", "trace", "simulator"]),
 ];
 

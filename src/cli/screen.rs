@@ -41,7 +41,7 @@ pub fn advice(word: &str) -> Option<&'static str> {
         "mount" => "`idev-backup extract --to FOLDER` writes the files of a backup to a folder",
         "search" | "grep" => "`idev-backup find PATTERN` finds files by name",
         "messages" | "sms" | "imessage" | "chats" => {
-            "`idev-backup cat HomeDomain/Library/SMS/sms.db -o sms.db` writes the database of messages"
+            "`idev-backup export messages --to FOLDER` writes conversations and attachments"
         }
         "photos" | "videos" | "pictures" => "`idev-backup export photos --to FOLDER` writes them",
         "contacts" => {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::base::failure_kind::FailureKind;
-use crate::reader;
+use crate::{content, reader};
 
 /// The reasons that an export fails.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,15 @@ pub enum Error {
     /// No file of the backup matches the patterns.
     #[error("no file matches these patterns, so nothing was written")]
     NothingMatches,
+    /// The content cannot be read.
+    #[error(transparent)]
+    Content(#[from] content::Error),
+    /// No conversation fits the wish.
+    #[error("no conversation fits {0:?}, so nothing was written")]
+    NoChat(String),
+    /// Links to the files of an encrypted backup were asked for.
+    #[error("the files of this backup are encrypted, so links to them would be of no use")]
+    LinksToEncrypted,
     /// The work was cancelled.
     #[error("interrupted")]
     Interrupted,
@@ -57,6 +66,7 @@ impl Error {
     pub fn kind(&self) -> FailureKind {
         match self {
             Error::Read(e) => e.kind(),
+            Error::Content(e) => e.kind(),
             Error::Target { cause, .. } => FailureKind::of_disk(cause),
             Error::Interrupted => FailureKind::Interrupted,
             _ => FailureKind::Failed,

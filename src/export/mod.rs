@@ -1,13 +1,17 @@
-//! Files of a backup written to a folder, under the names that they have on the phone.
+//! Files and content of a backup written to a folder.
 
 pub mod destination;
 mod error;
+pub(crate) mod escape;
 pub(crate) mod existing;
 pub mod file_names;
 pub mod files;
+pub(crate) mod mark;
+pub mod messages;
 pub mod outcome;
 pub(crate) mod photo_library;
 pub mod photos;
+pub(crate) mod record_file;
 pub(crate) mod workers;
 
 pub use error::Error;

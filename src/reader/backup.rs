@@ -297,6 +297,14 @@ impl Backup {
         &self.folder
     }
 
+    /// Returns a text that differs from one backup to the next: a hash of Status.plist.
+    pub fn identity(&self) -> String {
+        match &self.mark.0 {
+            Some(hash) => sums::hex(hash),
+            None => self.folder.display().to_string(),
+        }
+    }
+
     /// Returns true if the files are encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.keys.is_some()

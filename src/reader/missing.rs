@@ -2,8 +2,7 @@
 //!
 //! Each fact is read from the backup itself. A cause is named only where the backup shows it.
 
-use std::collections::{BTreeSet, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -11,12 +10,12 @@ use serde::Serialize;
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::plists::ManifestPlist;
 use crate::reader::backup::Backup;
+use crate::reader::paths::{self, Paths};
 use crate::reader::{Error, database};
 
 /// Number of applications that are named; all are counted.
 const NAMED_MAX: usize = 5;
-/// Maximum number of rows that are read of a database, and of paths that are remembered. A forged
-/// database or list could have any number.
+/// Maximum number of rows that are read of a database. A forged database could have any number.
 const ROWS_MAX: usize = 4 << 20;
 
 /// Something that a backup lacks.
@@ -75,38 +74,6 @@ pub fn missing(backup: &Backup) -> Result<Vec<Gap>, Error> {
     messages(backup, &mut gaps)?;
     apps(backup, &mut gaps)?;
     Ok(gaps)
-}
-
-/// Paths of one domain, as hashes.
-struct Paths {
-    hashes: HashSet<u64>,
-    hasher: RandomState,
-}
-
-impl Paths {
-    fn below(backup: &Backup, domain: &str, folder: &str) -> Result<Paths, Error> {
-        let mut paths = Paths {
-            hashes: HashSet::new(),
-            hasher: RandomState::new(),
-        };
-        let filter = Filter {
-            domain: Some(domain),
-            below: Some(folder),
-            kind: Some(Kind::File),
-            ..Filter::default()
-        };
-        backup.each(&filter, |item| {
-            paths
-                .hashes
-                .insert(paths.hasher.hash_one(&item.relative_path));
-            paths.hashes.len() < ROWS_MAX
-        })?;
-        Ok(paths)
-    }
-
-    fn have(&self, path: &str) -> bool {
-        self.hashes.contains(&self.hasher.hash_one(path))
-    }
 }
 
 /// Opens a database and reads from it. A database that cannot be read is a gap.
@@ -181,7 +148,7 @@ fn messages(backup: &Backup, gaps: &mut Vec<Gap>) -> Result<(), Error> {
         gaps.push(Gap::NoMessages);
         return Ok(());
     }
-    let there = Paths::below(backup, "MediaDomain", "Library/SMS")?;
+    let there = Paths::below(backup, paths::MESSAGES.0, paths::MESSAGES.1)?;
     let found = read(backup, SMS, gaps, |db| {
         if database::columns(db, "message")?.is_empty() {
             return Ok(None);
@@ -194,7 +161,8 @@ fn messages(backup: &Backup, gaps: &mut Vec<Gap>) -> Result<(), Error> {
             let names = statement.query_map([], |row| row.get::<_, Option<String>>(0))?;
             for name in names.take(ROWS_MAX) {
                 all += 1;
-                absent += u64::from(!name?.is_some_and(|name| has_attachment(&there, &name)));
+                let path = name?.and_then(|name| paths::of_attachment(&name));
+                absent += u64::from(!path.is_some_and(|path| there.have(&path)));
             }
         }
         Ok(Some((messages, absent, all)))
@@ -205,13 +173,6 @@ fn messages(backup: &Backup, gaps: &mut Vec<Gap>) -> Result<(), Error> {
         _ => {}
     }
     Ok(())
-}
-
-/// Returns true if the backup has an attachment. The phone names it `~/Library/SMS/…` or
-/// `/var/mobile/Library/SMS/…`.
-fn has_attachment(there: &Paths, name: &str) -> bool {
-    let path = name.split_once("Library/SMS/");
-    path.is_some_and(|(_, path)| there.have(&format!("Library/SMS/{path}")))
 }
 
 fn apps(backup: &Backup, gaps: &mut Vec<Gap>) -> Result<(), Error> {

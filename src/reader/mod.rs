@@ -14,6 +14,7 @@ pub mod missing;
 pub(crate) mod opening;
 pub mod password_check;
 pub mod passwords;
+pub(crate) mod paths;
 pub mod selection;
 pub mod shrink;
 pub mod totals;

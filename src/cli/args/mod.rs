@@ -6,6 +6,7 @@ pub(crate) mod ask;
 pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod connection;
+pub(crate) mod content;
 pub(crate) mod destination;
 pub(crate) mod device;
 pub(crate) mod folders;

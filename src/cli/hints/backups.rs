@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use idev_backup::{export, history, reader, verify};
+use idev_backup::{content, export, history, reader, verify};
 
 use super::super::failure::Failure;
 use super::{PASSWORD_SOURCES, store};
@@ -83,9 +83,35 @@ pub fn export(error: &export::Error) -> Option<String> {
         Error::AroundBackup { .. } | Error::InStore { .. } | Error::InBackup(_) => {
             "name another folder with --to"
         }
+        Error::Content(e) => return content(e),
+        Error::NoChat(_) => {
+            "write a part of the title or of a member's name, or the whole address; without \
+            --chat all conversations are exported"
+        }
+        Error::LinksToEncrypted => "use `--attachments copy`",
         Error::NothingMatches => {
             "a pattern with a `/` must match domain and path (`HomeDomain/Library/SMS/**`), one \
             without only the file name (`*.HEIC`); --ignore-case ignores upper and lower case"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Returns the advice for content that cannot be read, if there is any.
+fn content(error: &content::Error) -> Option<String> {
+    use content::Error;
+    let hint = match error {
+        Error::Read(e) => return read(e),
+        Error::Absent(content::Kind::Messages) => {
+            "turn off Messages in iCloud on the phone (Settings, your name, iCloud) and make a new \
+            backup"
+        }
+        Error::Absent(_) => "`idev-backup info` shows what the backup lacks",
+        Error::Unreadable { .. } => BROKEN_BACKUP,
+        Error::UnknownSchema { .. } => {
+            "use a newer idev-backup, or `idev-backup cat` to read the database with another \
+            program"
         }
         _ => return None,
     };

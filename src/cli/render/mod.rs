@@ -8,6 +8,7 @@ pub(crate) mod encryption;
 pub(crate) mod extract;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod missing;
 pub(crate) mod output;

@@ -1,6 +1,6 @@
-//! `idev-backup export`
+//! `idev-backup export photos`
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use idev_backup::export::photos::{self, Options};
 
 use crate::cli::args::destination::IntoArgs;
@@ -11,18 +11,6 @@ use crate::cli::exit;
 use crate::cli::render::output;
 use crate::cli::render::photos::tell;
 use crate::cli::render::progress::Show;
-
-/// Export photos and videos of a backup into a folder
-#[derive(Args)]
-pub struct Export {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Subcommand)]
-enum What {
-    Photos(Photos),
-}
 
 /// Export the camera roll into folders by year and month, with original names and dates
 ///
@@ -49,17 +37,9 @@ pub struct Photos {
     output: OutputArgs,
 }
 
-impl Export {
+impl Photos {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        match &self.what {
-            What::Photos(photos) => photos.run(),
-        }
-    }
-}
-
-impl Photos {
-    fn run(&self) -> u8 {
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
         let options = Options {

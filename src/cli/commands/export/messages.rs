@@ -1,0 +1,121 @@
+//! `idev-backup export messages`
+
+use clap::{Args, ValueEnum};
+use idev_backup::export::messages::{self, Attachments, Format, Options};
+
+use crate::cli::args::content::PeriodArgs;
+use crate::cli::args::destination::IntoArgs;
+use crate::cli::args::output::OutputArgs;
+use crate::cli::args::reading::ReadArgs;
+use crate::cli::ctrl_c::interrupt;
+use crate::cli::exit;
+use crate::cli::render::messages::tell;
+use crate::cli::render::output;
+use crate::cli::render::progress::Show;
+
+/// Export iMessage, SMS and RCS conversations, with their attachments
+///
+/// Example:  idev-backup export messages latest --to ~/Messages
+///
+/// Names come from the contacts. Reactions, edits and replies are with their messages; recently
+/// deleted messages are marked. An interrupted export goes on where it stopped if the same command
+/// runs again. Exit code 3: done, but some messages or files have problems.
+#[derive(Args)]
+pub struct Messages {
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    into: IntoArgs,
+    /// The formats, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "jsonl")]
+    format: Vec<Formats>,
+    /// Export only conversations with this in their title or in a member's name, or with this
+    /// address (repeatable)
+    #[arg(long, value_name = "NAME")]
+    chat: Vec<String>,
+    #[command(flatten)]
+    period: PeriodArgs,
+    /// Copy the files of attachments, link to them in the backup, or leave them out
+    #[arg(long, value_enum, default_value_t = Files::Copy)]
+    attachments: Files,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Formats {
+    /// A record for each message, for programs
+    Jsonl,
+    /// A table for spreadsheets
+    Csv,
+    /// A text file for each conversation
+    Txt,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Files {
+    /// Copy them
+    Copy,
+    /// Link to the files in the backup, which must not be encrypted
+    Link,
+    /// Leave them out
+    None,
+}
+
+impl Messages {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        let show = Show::new(self.output.style());
+        let watch = show.watch(None, None);
+        let options = Options {
+            into: self.into.how(),
+            formats: self.formats(),
+            period: self.period.period(),
+            chats: self.chat.clone(),
+            attachments: match self.attachments {
+                Files::Copy => Attachments::Copy,
+                Files::Link => Attachments::Link,
+                Files::None => Attachments::None,
+            },
+        };
+        let exported = self.read.open().and_then(|backup| {
+            let to = &self.into.to;
+            Ok(messages::export(
+                &backup,
+                to,
+                &options,
+                &interrupt(),
+                &watch,
+            )?)
+        });
+        watch.finish();
+        let json = self.output.json;
+        match exported {
+            Err(e) => output::failure(&e, None, json),
+            Ok(exported) => {
+                let code = tell(&exported.report, self.output.style());
+                match exported.stopped {
+                    Some(e) => output::failure(&e.into(), None, json),
+                    None if watch.had_problems() => exit::DONE_WITH_PROBLEMS,
+                    None => code,
+                }
+            }
+        }
+    }
+
+    /// Returns the formats, each once.
+    fn formats(&self) -> Vec<Format> {
+        let mut formats = Vec::new();
+        for format in &self.format {
+            let format = match format {
+                Formats::Jsonl => Format::Jsonl,
+                Formats::Csv => Format::Csv,
+                Formats::Txt => Format::Text,
+            };
+            if !formats.contains(&format) {
+                formats.push(format);
+            }
+        }
+        formats
+    }
+}

@@ -1,0 +1,29 @@
+//! `idev-backup export`: a command for each kind of content.
+
+mod messages;
+mod photos;
+
+use clap::{Args, Subcommand};
+
+/// Export photos, messages and other content of a backup into a folder
+#[derive(Args)]
+pub struct Export {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Photos(photos::Photos),
+    Messages(messages::Messages),
+}
+
+impl Export {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        match &self.what {
+            What::Photos(photos) => photos.run(),
+            What::Messages(messages) => messages.run(),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The content that people keep on a phone, read out of an open backup as typed records: messages
+//! and contacts. Each kind is streamed, so that its size does not decide the memory.
+//!
+//! The databases belong to Apple's applications, and their schemas differ from one version of iOS
+//! to the next. A reader asks a database for its tables and columns, and leaves fields that it does
+//! not have empty. A database without the tables that it must have is an error that names it.
+
+pub(crate) mod database;
+mod error;
+mod keyed_archive;
+pub mod messages;
+mod time;
+pub mod typedstream;
+pub(crate) mod value;
+
+pub use error::{Error, Kind};
+pub use time::Time;

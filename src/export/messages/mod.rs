@@ -1,0 +1,372 @@
+//! Exports messages to a folder: pages to read, and records for programs.
+//!
+//! ```text
+//! DIR/index.html, chats/NAME.html, search/1.js    pages
+//! DIR/messages.jsonl, chats.jsonl                 records
+//! DIR/messages.csv                                a table
+//! DIR/text/NAME.txt                               plain text
+//! DIR/attachments/NAME/FILE                       the files
+//! ```
+
+mod attachments;
+mod csv;
+mod jsonl;
+mod text;
+mod words;
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use self::attachments::Files;
+use crate::backup_format::unreadable_rows::Unread;
+use crate::base::progress::{Monitor, Phase};
+use crate::content::messages::{Chat, Message, Messages, Period, Which};
+use crate::export::Error;
+use crate::export::destination::{Into, Target};
+use crate::export::mark::Mark;
+use crate::export::outcome::{Listing, Problem, Renamed, Tally};
+use crate::export::workers::{self, Manner, Task};
+use crate::reader::backup::Backup;
+
+/// The formats of an export of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// JSON Lines: a record for each message.
+    Jsonl,
+    /// CSV: a table for spreadsheets.
+    Csv,
+    /// Plain text: a file for each conversation.
+    Text,
+}
+
+/// The ways to treat attachments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attachments {
+    /// Copy their files.
+    #[default]
+    Copy,
+    /// Make symbolic links to the files in the backup, which must not be encrypted.
+    Link,
+    /// Leave their files out.
+    None,
+}
+
+/// Options for an export of messages.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Options for filling the target folder.
+    pub into: Into,
+    /// The formats; each once.
+    pub formats: Vec<Format>,
+    /// The period.
+    pub period: Period,
+    /// Only conversations that fit one of these: a part of the title or of a member's name, or an
+    /// address. All if empty.
+    pub chats: Vec<String>,
+    /// The treatment of attachments.
+    pub attachments: Attachments,
+}
+
+/// The result of an export.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// The path of the target folder.
+    pub to: String,
+    /// True if nothing was to be written.
+    pub dry_run: bool,
+    /// True if the export ran to its end.
+    pub complete: bool,
+    /// True if an earlier run of the same export filled the folder.
+    pub resumed: bool,
+    /// Number of conversations with messages.
+    pub chats: u64,
+    /// Number of messages and events. Reactions are part of their messages.
+    pub messages: u64,
+    /// Number of recently deleted messages among them.
+    pub deleted: u64,
+    /// Number of messages whose body or row cannot be decoded. They are marked as such.
+    pub undecodable: u64,
+    /// Counts of attachments.
+    pub attachments: Counts,
+    /// The problems with single files.
+    pub problems: Listing<Problem>,
+    /// The files that got a number or another name because their own was taken or the disk cannot
+    /// hold it.
+    pub renamed: Listing<Renamed>,
+    /// The parts of the backup's list that could not be read.
+    pub unread: Unread,
+}
+
+/// Counts of attachments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Number of files that were written.
+    pub exported: u64,
+    /// Number of files that were there already, with the right contents.
+    pub there: u64,
+    /// Total bytes of the files that were written.
+    pub bytes: u64,
+    /// Number of attachments whose files are only in iCloud, or were never received.
+    pub only_in_icloud: u64,
+    /// Number of attachments whose files the database names and the backup does not have.
+    pub missing: u64,
+}
+
+/// The result of an export, and the error that ended it early, if any.
+pub struct Exported {
+    /// The result so far.
+    pub report: Report,
+    /// The error that ended the export early.
+    pub stopped: Option<Error>,
+}
+
+/// A conversation that is being exported.
+struct Talk<'a> {
+    /// The conversation; `None` for messages that belong to none.
+    chat: Option<&'a Chat>,
+    /// Its title for people.
+    title: String,
+    /// The name of its files and folders, without an extension.
+    file_name: String,
+}
+
+/// Writes conversations in one format. A conversation begins with its first message.
+trait Writer {
+    fn begin(&mut self, target: &mut Target, talk: &Talk<'_>) -> Result<(), Error>;
+    fn message(
+        &mut self,
+        target: &mut Target,
+        talk: &Talk<'_>,
+        message: &Message,
+    ) -> Result<(), Error>;
+    fn end(&mut self, target: &mut Target, talk: &Talk<'_>) -> Result<(), Error>;
+    fn finish(self: Box<Self>, target: &mut Target) -> Result<(), Error>;
+}
+
+/// Exports the messages of a backup into a folder.
+pub fn export(
+    backup: &Backup,
+    to: &Path,
+    options: &Options,
+    interrupt: &AtomicBool,
+    monitor: &dyn Monitor,
+) -> Result<Exported, Error> {
+    if options.attachments == Attachments::Link && backup.is_encrypted() {
+        return Err(Error::LinksToEncrypted);
+    }
+    let messages = Messages::open(backup)?;
+    let all = messages.chats()?;
+    let chats = chosen(&all, &options.chats)?;
+    let mark = Mark::new(backup, "messages", &Described::of(options));
+    let mut target = Target::open(to, backup.folder(), options.into)?;
+    let resumed = mark.admits(&target)?;
+    let dry_run = options.into.dry_run;
+    if !dry_run {
+        mark.write(&target)?;
+        monitor.phase(Phase::Extracting);
+    }
+    // Each message counts as some bytes, so that the progress shows them beside the attachments.
+    let expected = messages.attachment_bytes() + messages.count()? * MESSAGE_BYTES;
+    let tally = Tally::new(0, expected, monitor, interrupt);
+    let mut report = Report {
+        to: to.display().to_string(),
+        dry_run,
+        resumed,
+        ..Report::default()
+    };
+    let manner = Manner {
+        overwrite: options.into.overwrite || resumed,
+        all_modes: false,
+        holds_files: target.holds_files(),
+        dry_run,
+    };
+    let root = target.root().to_path_buf();
+    let written = workers::fill(backup.reader(), &root, manner, &tally, |give| {
+        let mut run = Run {
+            messages: &messages,
+            options,
+            files: Files::new(backup, options.attachments, dry_run),
+            tally: &tally,
+            target: &mut target,
+            report: &mut report,
+            give,
+        };
+        run.all(&chats)
+    });
+    if let Err(e) = written {
+        tally.stop(e);
+    }
+    (report.attachments.exported, report.attachments.bytes) = tally.written();
+    report.attachments.there = tally.there();
+    let lists = tally.into_lists(backup);
+    report.unread = backup.unread();
+    report.complete = lists.stopped.is_none();
+    report.problems = lists.problems;
+    report.renamed = lists.renamed;
+    Ok(Exported {
+        report,
+        stopped: lists.stopped,
+    })
+}
+
+/// The weight of a message in the progress, in bytes.
+const MESSAGE_BYTES: u64 = 256;
+
+/// The options that decide what an export writes.
+#[derive(Serialize)]
+struct Described<'a> {
+    formats: &'a [Format],
+    since: Option<String>,
+    until: Option<String>,
+    chats: &'a [String],
+    attachments: Attachments,
+}
+
+impl Described<'_> {
+    fn of(options: &Options) -> Described<'_> {
+        Described {
+            formats: &options.formats,
+            since: options.period.since.map(|time| time.to_string()),
+            until: options.period.until.map(|time| time.to_string()),
+            chats: &options.chats,
+            attachments: options.attachments,
+        }
+    }
+}
+
+/// Returns the conversations that fit one of the wishes.
+fn chosen<'a>(chats: &'a [Chat], wishes: &[String]) -> Result<Vec<&'a Chat>, Error> {
+    for wish in wishes {
+        if !chats.iter().any(|chat| words::fits(chat, wish)) {
+            return Err(Error::NoChat(wish.clone()));
+        }
+    }
+    let fits =
+        |chat: &&Chat| wishes.is_empty() || wishes.iter().any(|wish| words::fits(chat, wish));
+    Ok(chats.iter().filter(fits).collect())
+}
+
+/// A running export.
+struct Run<'a, 'b> {
+    messages: &'a Messages,
+    options: &'a Options,
+    files: Files<'a>,
+    tally: &'a Tally<'b>,
+    target: &'a mut Target,
+    report: &'a mut Report,
+    give: &'a dyn Fn(Task) -> bool,
+}
+
+impl Run<'_, '_> {
+    fn all(&mut self, chats: &[&Chat]) -> Result<(), Error> {
+        let mut writers: Vec<Box<dyn Writer>> = Vec::new();
+        if !self.report.dry_run {
+            for format in &self.options.formats {
+                writers.push(match format {
+                    Format::Jsonl => Box::new(jsonl::Jsonl::create(self.target)?),
+                    Format::Csv => Box::new(csv::Csv::create(self.target)?),
+                    Format::Text => Box::new(text::Text::default()),
+                });
+            }
+        }
+        for chat in chats {
+            self.one(Some(chat), Which::Of(chat), &mut writers)?;
+        }
+        if self.options.chats.is_empty() {
+            self.one(None, Which::WithoutChat, &mut writers)?;
+        }
+        // Files of an export that stopped are dropped, so that none of them is incomplete.
+        if !self.tally.is_over() {
+            for writer in writers {
+                writer.finish(self.target)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Exports a conversation.
+    fn one(
+        &mut self,
+        chat: Option<&Chat>,
+        which: Which<'_>,
+        writers: &mut [Box<dyn Writer>],
+    ) -> Result<(), Error> {
+        if self.tally.is_over() {
+            return Ok(());
+        }
+        let mut talk: Option<Talk<'_>> = None;
+        let mut failed = None;
+        let messages = self.messages;
+        let read = messages.each(which, &self.options.period, |mut message| {
+            let goes_on = (|| {
+                if talk.is_none() {
+                    let begun = self.begin(chat);
+                    for writer in writers.iter_mut() {
+                        writer.begin(self.target, &begun)?;
+                    }
+                    talk = Some(begun);
+                }
+                if let Some(talk) = &talk {
+                    self.message(talk, &mut message, writers)?;
+                }
+                Ok::<(), Error>(())
+            })();
+            failed = goes_on.err();
+            failed.is_none() && !self.tally.is_over()
+        });
+        if let Some(e) = failed {
+            return Err(e);
+        }
+        if let Some(talk) = &talk
+            && !self.tally.is_over()
+        {
+            for writer in writers {
+                writer.end(self.target, talk)?;
+            }
+        }
+        Ok(read?)
+    }
+
+    fn begin<'c>(&mut self, chat: Option<&'c Chat>) -> Talk<'c> {
+        let title = chat.map_or_else(|| "No conversation".to_owned(), words::title);
+        self.report.chats += 1;
+        let file_name = self.files.name_of(self.target, &title);
+        Talk {
+            chat,
+            title,
+            file_name,
+        }
+    }
+
+    fn message(
+        &mut self,
+        talk: &Talk<'_>,
+        message: &mut Message,
+        writers: &mut [Box<dyn Writer>],
+    ) -> Result<(), Error> {
+        self.report.messages += 1;
+        self.report.deleted += u64::from(message.deleted);
+        self.report.undecodable += u64::from(message.undecodable.is_some());
+        for attachment in message.attachments_mut() {
+            let folder = talk.file_name.as_str();
+            let counts = &mut self.report.attachments;
+            (self.files).export(
+                attachment,
+                folder,
+                self.target,
+                self.tally,
+                self.give,
+                counts,
+            )?;
+        }
+        self.tally.moved(MESSAGE_BYTES);
+        for writer in writers {
+            writer.message(self.target, talk, message)?;
+        }
+        Ok(())
+    }
+}

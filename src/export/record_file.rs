@@ -1,0 +1,85 @@
+//! Writes a file of records into the target folder: under a temporary name, then renamed.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use crate::export::Error;
+use crate::export::destination::{NoPlace, Target, cannot_write};
+use crate::store::disk;
+
+/// A private file that is being written. It is removed if it is dropped before its end.
+pub(crate) struct RecordFile {
+    out: Option<BufWriter<File>>,
+    partial: PathBuf,
+    to: PathBuf,
+}
+
+impl RecordFile {
+    /// Begins a file, given the names of its folders and its own, which the target's disk can hold.
+    pub(crate) fn create(target: &mut Target, parts: &[String]) -> Result<RecordFile, Error> {
+        let (name, folders) = match parts.split_last() {
+            Some((name, folders)) => (name.as_str(), folders),
+            None => ("", parts),
+        };
+        let folder = target.folder(folders).map_err(|why| match why {
+            NoPlace::Any(error) => error,
+            NoPlace::This(why) => cannot_write(&target.root().join(name), io::Error::other(why)),
+        })?;
+        let to = folder.join(name);
+        let partial = folder.join(format!(
+            ".idev-backup-{}.{name}.partial",
+            std::process::id()
+        ));
+        let out = disk::create_private(&partial).map_err(|e| cannot_write(&to, e))?;
+        Ok(RecordFile {
+            out: Some(BufWriter::with_capacity(256 << 10, out)),
+            partial,
+            to,
+        })
+    }
+
+    /// Writes text.
+    pub(crate) fn write(&mut self, text: &str) -> Result<(), Error> {
+        self.write_all(text.as_bytes())
+            .map_err(|e| cannot_write(&self.to, e))
+    }
+
+    /// Returns the error for a failure to write to this file.
+    pub(crate) fn failed(&self, e: io::Error) -> Error {
+        cannot_write(&self.to, e)
+    }
+
+    /// Completes the file.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        let finish = |out: Option<BufWriter<File>>| {
+            if let Some(out) = out {
+                out.into_inner().map_err(io::IntoInnerError::into_error)?;
+            }
+            fs::rename(&self.partial, &self.to)
+        };
+        let out = self.out.take();
+        finish(out).map_err(|e| cannot_write(&self.to, e))
+    }
+}
+
+impl Write for RecordFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.out {
+            Some(out) => out.write(bytes),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+impl Drop for RecordFile {
+    fn drop(&mut self) {
+        // After `finish` the file has its name, and nothing is left to remove. A file that cannot
+        // be removed stays under its temporary name.
+        drop(disk::remove_if_there(&self.partial));
+    }
+}
