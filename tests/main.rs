@@ -20,6 +20,7 @@ mod diff;
 mod disk;
 mod doctor;
 mod encryption;
+mod everywhere;
 mod extract;
 mod fuzz;
 mod guards;

@@ -14,8 +14,6 @@ use crate::advice::Advice as _;
 use crate::rig::*;
 
 #[cfg(target_os = "linux")]
-use std::process::Command;
-
 #[cfg(target_os = "linux")]
 use crate::rig::program::{ended, program};
 
@@ -435,23 +433,6 @@ fn replaced_backup_is_not_damaged() {
     assert!(error.hint().is_some());
 }
 
-/// Returns the program without root's capability to read the files of other users.
-#[cfg(target_os = "linux")]
-fn without_root_privileges(rig: &Rig) -> Command {
-    let program = program(rig);
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--bounding-set=-dac_override,-dac_read_search", "--"])
-        .arg(program.get_program());
-    for (key, value) in program.get_envs() {
-        match value {
-            Some(value) => command.env(key, value),
-            None => command.env_remove(key),
-        };
-    }
-    command
-}
-
 /// Checks that files that the user has no permission to read are reported as errors, not as damage.
 #[test]
 #[cfg(target_os = "linux")]
@@ -467,7 +448,7 @@ fn unreadable_files_are_not_damage() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
         let is_root = fs::metadata(path.join(".")).is_ok() || fs::read(&path).is_ok();
         let mut command = if is_root {
-            without_root_privileges(&rig)
+            crate::rig::program::without_root_privileges(&rig)
         } else {
             program(&rig)
         };

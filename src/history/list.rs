@@ -70,16 +70,19 @@ pub struct Backup {
 
 /// Lists the backups of a store, by phone, newest first.
 pub fn list(store: &Store) -> Result<Vec<Backup>, Error> {
-    Ok(listed(store, &store.snapshots()?))
+    Ok(listed(store, &store.snapshots()?, &mut || ()))
 }
 
-fn listed(store: &Store, snapshots: &[Snapshot]) -> Vec<Backup> {
+/// Describes snapshots, and calls `each` after each of them.
+pub(super) fn listed(store: &Store, snapshots: &[Snapshot], each: &mut dyn FnMut()) -> Vec<Backup> {
     let mut phones = BTreeMap::new();
     let mut described = |snapshot: &Snapshot| {
         let notes = phones
             .entry(snapshot.udid().clone())
             .or_insert_with(|| store.notes(snapshot.udid()).ok());
-        with_notes(describe(snapshot), snapshot, notes.as_ref())
+        let described = with_notes(describe(snapshot), snapshot, notes.as_ref());
+        each();
+        described
     };
     snapshots.iter().map(&mut described).collect()
 }
@@ -152,7 +155,7 @@ pub struct Look {
 /// Lists the contents of a store, with totals.
 pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
     let snapshots = store.snapshots()?;
-    let mut backups = listed(store, &snapshots);
+    let mut backups = listed(store, &snapshots, &mut || ());
     if look.sizes {
         for (backup, snapshot) in backups.iter_mut().zip(&snapshots) {
             let size = sizes::of(snapshot, &mut || ())?;

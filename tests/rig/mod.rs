@@ -336,11 +336,12 @@ impl Rig {
     }
 
     /// Returns everything below the rig's folder that a failed run must not change: all but the
-    /// draft.
+    /// draft, and the memory of the stores that were used.
     pub fn untouchable(&self) -> Tree {
         let draft = format!("store/.idev-backup/{UDID}/draft");
         let mut all = tree(self.dir.path());
         all.retain(|path, _| path != &draft && !path.starts_with(&format!("{draft}/")));
+        all.retain(|path, _| !path.starts_with("home/state"));
         all
     }
 

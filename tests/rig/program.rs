@@ -16,6 +16,7 @@ pub fn program(rig: &Rig) -> Command {
         ("HOME", ""),
         ("XDG_DATA_HOME", "data"),
         ("XDG_CONFIG_HOME", "config"),
+        ("XDG_STATE_HOME", "state"),
         ("USERPROFILE", ""),
         ("APPDATA", "roaming"),
         ("LOCALAPPDATA", "local"),
@@ -28,6 +29,23 @@ pub fn program(rig: &Rig) -> Command {
     command.env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address());
     command.env("IDEV_BACKUP_STORE", rig.store.root());
     command.stdin(Stdio::null());
+    command
+}
+
+/// Returns the program without root's capability to read the files of other users.
+#[cfg(target_os = "linux")]
+pub fn without_root_privileges(rig: &Rig) -> Command {
+    let program = program(rig);
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--bounding-set=-dac_override,-dac_read_search", "--"])
+        .arg(program.get_program());
+    for (key, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(key, value),
+            None => command.env_remove(key),
+        };
+    }
     command
 }
 

@@ -10,12 +10,13 @@ use crate::store::disk;
 
 /// Environment variables that a job inherits from the shell in which it was added. Must never
 /// include a password.
-const INHERITED: [&str; 10] = [
+const INHERITED: [&str; 11] = [
     "HOME",
     "PATH",
     "USBMUXD_SOCKET_ADDRESS",
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
     "XDG_RUNTIME_DIR",
     "DBUS_SESSION_BUS_ADDRESS",
     "DISPLAY",

@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 use idev_backup::automation::schedule::job_state;
 use idev_backup::store::{self, Absence, Store};
 
-use crate::cli::args::folders::home;
+use crate::cli::args::folders::{self, home};
 use crate::cli::failure::Failure;
 
 /// The option that names the store.
@@ -44,12 +44,14 @@ impl StoreArgs {
             store.holds_something()?;
             Ok(store)
         });
-        opened.map_err(|e| match e {
+        let store = opened.map_err(|e| match e {
             store::Error::NoStore { cause, .. } if self.is_unused(&cause) => {
                 Failure::NoStoreYet { path }
             }
             e => e.into(),
-        })
+        })?;
+        folders::remember(&store);
+        Ok(store)
     }
 
     /// Returns true if no backup was made yet: nothing names a store, and the default folder does
@@ -114,7 +116,11 @@ pub fn open(path: &Path, asked: bool, is_typed: bool) -> Result<Store, Failure> 
     let may_make = !job_state::runs_as_job() && (asked || (is_typed && is_terminal()));
     match Store::open_made(path) {
         Err(store::Error::NoStore { .. }) if may_make => Ok(Store::planned(path)?),
-        opened => Ok(opened?),
+        opened => {
+            let store = opened?;
+            folders::remember(&store);
+            Ok(store)
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use idev_backup::history::adopt;
 
+use crate::cli::args::folders;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::{WritableStoreArgs, path_parser};
 use crate::cli::ctrl_c::end_at_once;
@@ -38,7 +39,9 @@ impl Adopt {
         end_at_once();
         reported("adopted", self.output.style(), |watch| {
             let store = self.store.open_by_hand()?;
-            Ok(adopt::adopt(&store, &self.backup, self.force, watch)?)
+            let came = adopt::adopt(&store, &self.backup, self.force, watch)?;
+            folders::remember_contents(&store);
+            Ok(came)
         })
     }
 }

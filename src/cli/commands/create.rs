@@ -19,6 +19,7 @@ use super::back_up::back_up;
 use crate::cli::args::backup::BackupArgs;
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::folders;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::password::PasswordArgs;
 use crate::cli::args::store::WritableStoreArgs;
@@ -100,7 +101,9 @@ impl Create {
                     password: password.map(Known),
                     ..self.backup.options()
                 };
-                back_up(&connector, &store, &phones, &options, &plan, style)
+                let code = back_up(&connector, &store, &phones, &options, &plan, style);
+                folders::remember_contents(&store);
+                code
             }
             Err(Failure::Device(e)) if self.if_present && policy::is_absent(&e) => {
                 skipped(None, "", &e.to_string(), style);

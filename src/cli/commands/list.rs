@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use clap::Args;
 use idev_backup::history::list::{self, Look, Overview, Phone};
 
+use super::everywhere;
 use crate::cli::args::store::{StoreArgs, path_parser};
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::failure::Failure;
@@ -20,8 +21,14 @@ use crate::cli::{exit, new_file};
 /// made or changed.
 ///
 /// Example:  idev-backup list --store /srv/backups
+///           idev-backup list --everywhere
 #[derive(Args)]
+#[command(verbatim_doc_comment)]
 pub struct List {
+    /// Show the backups of all stores that were used before and of Finder, iTunes, Apple Devices
+    /// and iMazing
+    #[arg(long, conflicts_with_all = ["check", "metrics", "sizes", "wide"])]
+    everywhere: bool,
     /// Exit with 1 if a phone is overdue, if its newest backup is damaged, or without any backup
     #[arg(long)]
     check: bool,
@@ -50,6 +57,10 @@ impl List {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let now = SystemTime::now();
+        if self.everywhere {
+            let done = everywhere::run(&self.store, self.json);
+            return done.unwrap_or_else(|e| output::failure(&e, None, self.json));
+        }
         if self.metrics {
             return self.export(now);
         }

@@ -12,6 +12,7 @@ pub(crate) mod devices;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod encryption;
+pub(crate) mod everywhere;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod extract;

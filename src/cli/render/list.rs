@@ -181,7 +181,8 @@ impl Columns<'_> {
     }
 }
 
-fn state(backup: &Backup) -> &'static str {
+/// Returns the state of a backup in a word.
+pub(super) fn state(backup: &Backup) -> &'static str {
     match (backup.complete, backup.current, backup.ours) {
         _ if backup.damaged.is_some() => "DAMAGED",
         _ if backup.refused => "no access",

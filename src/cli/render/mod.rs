@@ -5,6 +5,7 @@ pub(crate) mod create;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod encryption;
+pub(crate) mod everywhere;
 pub(crate) mod extract;
 pub(crate) mod list;
 pub(crate) mod log;

@@ -6,6 +6,7 @@ use idev_backup::history::each::{One, each};
 use idev_backup::store::Store;
 
 use super::Copy;
+use crate::cli::args::folders;
 use crate::cli::failure::Failure;
 use crate::cli::render::closing::{self, Part, Work};
 use crate::cli::render::output::{self, Style};
@@ -31,6 +32,7 @@ impl Copy {
             Ok((source, target, all)) => {
                 let copy = |one| copy_one(one, &source, &target, &show, style);
                 let parts: Vec<Part> = all.into_iter().map(copy).collect();
+                folders::remember_contents(&target);
                 closing::tell(&WORK, &parts, style)
             }
         }

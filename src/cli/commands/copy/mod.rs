@@ -9,6 +9,7 @@ use idev_backup::history::adopt;
 use idev_backup::history::change::{self, Chosen};
 use idev_backup::store::Store;
 
+use crate::cli::args::folders;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::{self, StoreArgs, path_parser};
 use crate::cli::ctrl_c::end_at_once;
@@ -59,7 +60,9 @@ impl Copy {
             let name = self.snapshot.as_deref();
             let from: Chosen = change::find_or_current::<Failure>(self.store.open(), name)?;
             let target = self.target_for(&from.store, watch)?;
-            Ok(adopt::copy(&from, &target, watch)?)
+            let came = adopt::copy(&from, &target, watch)?;
+            folders::remember_contents(&target);
+            Ok(came)
         })
     }
 

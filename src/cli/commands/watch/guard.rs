@@ -16,6 +16,7 @@ use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 use serde::Serialize;
 
+use crate::cli::args::folders;
 use crate::cli::render::create::{Named, ended};
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::Show;
@@ -153,6 +154,7 @@ impl Watcher for Guard<'_> {
                     is_brief: true,
                 };
                 ended(&named, result, self.store, self.style);
+                folders::remember_contents(self.store);
             }
         }
     }
