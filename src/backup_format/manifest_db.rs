@@ -6,6 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use super::list_error::is_damage;
+use super::outline::{self, OUTLINE};
 use super::row::{COLUMNS, read_rows};
 use super::salvage;
 use crate::backup_format::keybag::FileKey;
@@ -16,8 +17,12 @@ use crate::base::plain_file;
 
 pub use super::kind::Kind;
 pub use super::list_error::Error;
+pub use super::outline::{Outline, Outlined};
 pub use super::row::Row;
 
+/// Memory for sorting rows, as SQLite's `cache_size`: a negative number counts KiB. With the
+/// 4 MiB of other queries, the rows of a million files go through temporary files twice.
+const SORT_CACHE_KIB: i64 = -16_384;
 /// Name of the file in a backup's folder.
 const NAME: &str = "Manifest.db";
 
@@ -250,6 +255,33 @@ impl Db {
         below: &str,
         mut each: impl FnMut(Row) -> bool,
     ) -> Result<(), Error> {
+        // Sort the paths only, without the records.
+        self.sorted(domain, below, "rowid", |row| match row {
+            Outlined::Outline(_) => true,
+            Outlined::Row(row) => each(row),
+        })
+    }
+
+    /// Calls `each` like [`Db::tree`], with the name, the type and the size of each row. This is
+    /// faster, because the list is read in its own order: the size is taken from each record before
+    /// the rows are sorted, and records are not read again.
+    pub fn outlines(
+        &self,
+        domain: Option<&str>,
+        below: &str,
+        each: impl FnMut(Outlined) -> bool,
+    ) -> Result<(), Error> {
+        self.sorted(domain, below, OUTLINE, each)
+    }
+
+    /// Selects `columns` of the rows at or below a path, sorted as in [`Db::tree`].
+    fn sorted(
+        &self,
+        domain: Option<&str>,
+        below: &str,
+        columns: &str,
+        mut each: impl FnMut(Outlined) -> bool,
+    ) -> Result<(), Error> {
         let filter = Filter {
             domain,
             below: Some(below).filter(|path| !path.is_empty()),
@@ -266,10 +298,11 @@ impl Db {
                 &[&domain, &below, &behind],
             ),
         };
-        // Sort the paths only, without the records. Replacing the separator with the lowest
-        // character puts a folder's contents directly after the folder.
+        // Replacing the separator with the lowest character puts a folder's contents directly after
+        // the folder.
         let sql = format!(
-            "SELECT rowid FROM Files WHERE {bounds} ORDER BY domain, replace(relativePath, '/', char(1))"
+            "SELECT {columns} FROM Files WHERE {bounds} \
+             ORDER BY domain, replace(relativePath, '/', char(1))"
         );
         // SQLite reads all paths before it returns the first row, so no row has been passed on if
         // the paths are damaged.
@@ -292,19 +325,29 @@ impl Db {
         filter: &Filter,
         sql: &str,
         values: &[&dyn ToSql],
-        each: &mut dyn FnMut(Row) -> bool,
+        each: &mut dyn FnMut(Outlined) -> bool,
     ) -> rusqlite::Result<()> {
+        outline::register(self.source())?;
+        self.source()
+            .pragma_update(None, "cache_size", SORT_CACHE_KIB)?;
         let mut statement = self.source().prepare(sql)?;
+        let has_outlines = statement.column_count() > 1;
         let mut places = statement.query(values)?;
         let sql = format!("{COLUMNS} WHERE rowid = ?1");
         let mut one = self.source().prepare(&sql)?;
         let mut goes_on = true;
-        while let Some(place) = places.next()?.filter(|_| goes_on) {
-            let place: i64 = place.get(0)?;
+        while let Some(found) = places.next()?.filter(|_| goes_on) {
+            if has_outlines && let Some(outline) = Outline::read(found)? {
+                let is_wanted = filter.admits(&outline.domain, &outline.relative_path);
+                goes_on = !is_wanted || each(Outlined::Outline(outline));
+                continue;
+            }
+            let place: i64 = found.get(0)?;
             let read = read_rows(&mut one.query([place])?, |_, row| {
                 match row {
                     Ok(row) => {
-                        goes_on = !filter.admits(&row.domain, &row.relative_path) || each(row);
+                        let is_wanted = filter.admits(&row.domain, &row.relative_path);
+                        goes_on = !is_wanted || each(Outlined::Row(row));
                     }
                     Err(row) => self.unread.borrow_mut().add(place as u64, || row),
                 }

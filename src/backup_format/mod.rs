@@ -10,6 +10,7 @@ mod kind;
 mod list_error;
 pub mod manifest_db;
 pub mod manifest_mbdb;
+mod outline;
 mod plist_file;
 pub mod plists;
 pub mod record;

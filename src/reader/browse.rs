@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::totals::{Sum, Totals};
 use super::usage::bundle_id;
 use crate::backup_format::info_plist::application_names;
-use crate::backup_format::manifest_db::{Filter, Kind};
+use crate::backup_format::manifest_db::{Filter, Kind, Outline};
 use crate::base::time::rfc3339_seconds;
 use crate::reader::Error;
 use crate::reader::backup::{Backup, Item};
@@ -290,7 +290,7 @@ impl Tree {
 
     /// Adds an item. `open` holds the nodes on the path to the previous item, without the tree's
     /// own folder.
-    fn put(&mut self, open: &mut Vec<usize>, path: &str, item: &Item, depth_max: u16) {
+    fn put(&mut self, open: &mut Vec<usize>, path: &str, item: &Outline, depth_max: u16) {
         let parts: Vec<&str> = (path.split('/').take(depth_max.into()))
             .filter(|_| !path.is_empty())
             .collect();
@@ -307,7 +307,7 @@ impl Tree {
         if item.kind == Kind::File {
             let sum = Sum {
                 files: 1,
-                bytes: item.size().unwrap_or(0),
+                bytes: item.size,
             };
             self.nodes[0].sum.add(sum);
             open.iter().for_each(|node| self.nodes[*node].sum.add(sum));
@@ -359,7 +359,7 @@ pub fn tree(
     let mut current: Option<(String, Tree)> = None;
     let mut open = Vec::new();
     let (mut goes_on, mut too_large) = (true, false);
-    opened.tree(domain, path, |item| {
+    opened.outlines(domain, path, |item| {
         let is_next = (current.as_ref()).is_none_or(|(domain, _)| *domain != item.domain);
         if is_next {
             if let Some((_, mut whole)) = current.take() {
@@ -375,9 +375,6 @@ pub fn tree(
             current = Some((item.domain.clone(), Tree::new(&name)));
         }
         if let Some((_, tree)) = &mut current {
-            if let (Err(why), Kind::File) = (item.size(), item.kind) {
-                opened.note_record(&item, &why);
-            }
             too_large = !tree.has_room(item.relative_path.len());
             if !too_large {
                 tree.put(
