@@ -1,5 +1,8 @@
 //! The program's exit codes and hints for the errors of the library, from the program's own files.
 
+#[path = "../src/cli/afterwards.rs"]
+#[allow(dead_code, reason = "the tests need a part of it")]
+pub mod afterwards;
 #[path = "../src/cli/exit.rs"]
 #[allow(dead_code, reason = "the tests need a part of it")]
 pub mod exit;

@@ -9,6 +9,8 @@ mod made;
 mod rig;
 mod support;
 
+#[cfg(target_os = "linux")]
+mod asking;
 mod cable;
 mod captured;
 mod cli;

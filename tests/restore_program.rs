@@ -163,7 +163,7 @@ fn declined_confirmation_restores_nothing() {
             return;
         };
         assert_eq!(code, 1, "{answer:?}: {said}");
-        assert!(said.contains("\"exit_code\":1"), "{answer:?}: {said}");
+        assert!(said.contains("\"exit_code\":1}"), "{answer:?}: {said}");
     }
     fs::write(&typed, "no\n").unwrap();
     let Some((code, said)) = at_a_terminal(&rig, "latest --quick-check", &typed) else {

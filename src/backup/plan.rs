@@ -96,6 +96,7 @@ pub fn begin(
     let is_spoilt = base == Base::Spoilt;
     let current = current.filter(|_| !is_spoilt);
     if let Some(leftover) = leftover {
+        let holds_files = leftover.holds_files();
         let may_go_on = Status::read(leftover.backup()).is_ok_and(|s| s.is_resumable());
         if may_go_on && !options.full && base == Base::Sound {
             match Draft::resume(store, leftover, udid, lock, current.clone())? {
@@ -109,12 +110,15 @@ pub fn begin(
                 Err(back) => lock = back,
             }
         }
-        let why = if options.full {
-            "The draft of an interrupted run was discarded, because a full backup was requested."
-        } else {
-            "Leftovers of an interrupted run were removed."
-        };
-        monitor.note(why.to_owned());
+        // Without files, nothing is lost.
+        if holds_files {
+            let why = if options.full {
+                "The draft of an interrupted run was discarded, because a full backup was requested."
+            } else {
+                "Leftovers of an interrupted run were removed."
+            };
+            monitor.note(why.to_owned());
+        }
     }
     monitor.phase(Phase::Cloning);
     // A backup that was never finished is not cloned: the phone would find that out only later.

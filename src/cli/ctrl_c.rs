@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use idev_backup::base::private_dir;
 
-use super::exit;
+use super::{afterwards, exit};
 use crate::cli::render::output;
 
 /// State of the Ctrl-C handler.
@@ -50,10 +50,10 @@ pub fn install() {
     LazyLock::force(&CTRL);
 }
 
-/// Has Ctrl-C end the program at once with a message, for a job that leaves nothing behind that
-/// needs an end.
-pub fn end_at_once() {
-    LazyLock::force(&CTRL);
+/// Installs the handler, and records what to tell the user if Ctrl-C ends the command at once.
+pub fn afterwards(text: &'static str) {
+    afterwards::note(text);
+    install();
 }
 
 /// Runs a prompt and lets it handle Ctrl-C: if the program ended during the prompt, the terminal
@@ -97,7 +97,7 @@ impl Ctrl {
         }
         private_dir::remove_all();
         if !self.is_asking.load(Ordering::SeqCst) {
-            output::interrupted();
+            output::interrupted(afterwards::get());
         }
         std::process::exit(i32::from(exit::INTERRUPTED));
     }

@@ -1,6 +1,7 @@
 //! The program: `dispatch` parses the command line and runs a command, `args` holds the options
 //! that commands share, `commands` one file for each command, and `render` what they print.
 
+mod afterwards;
 mod args;
 mod commands;
 mod ctrl_c;

@@ -6,6 +6,7 @@ use crate::backup_format::keybag::{Keys, Locked};
 use crate::backup_format::manifest_db::{self, Db};
 use crate::backup_format::manifest_mbdb::Mbdb;
 use crate::backup_format::plists::{self, Encryption, ListForm, Unreadable};
+use crate::base::secret::Secret;
 use crate::reader::Error;
 use crate::reader::manifest_feed::List;
 use crate::reader::passwords::Passwords;
@@ -34,9 +35,15 @@ pub(crate) struct Unlocked {
 
 /// Returns the keys of the backup in `folder`; `None` if it is not encrypted.
 pub(crate) fn unlock(folder: &Path, passwords: &dyn Passwords) -> Result<Option<Unlocked>, Error> {
+    match encryption_of(folder)? {
+        Some(encryption) => unlock_with(folder, encryption, passwords).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn encryption_of(folder: &Path) -> Result<Option<Encryption>, Error> {
     match Encryption::read(folder) {
-        Ok(Some(encryption)) => unlock_with(folder, encryption, passwords).map(Some),
-        Ok(None) => Ok(None),
+        Ok(encryption) => Ok(encryption),
         // iOS 4 and 5 wrote Manifest.plist only for encrypted backups.
         Err(Unreadable::Absent) => Ok(None),
         Err(why) => Err(Error::Metadata {
@@ -51,20 +58,54 @@ pub(crate) fn unlock_with(
     encryption: Encryption,
     passwords: &dyn Passwords,
 ) -> Result<Unlocked, Error> {
-    let password = passwords.backup_password(&format!("the backup {}", folder.display()))?;
-    let keys = encryption.bag.unlock(&password).map_err(|why| match why {
-        Locked::WrongPassword => Error::WrongPassword {
-            of: folder.display().to_string(),
-        },
-        Locked::Absurd { .. } => Error::Metadata {
-            path: folder.join("Manifest.plist"),
-            why: Unreadable::Damaged(why.to_string()),
-        },
-    })?;
+    let (keys, _) = open_keys(folder, &encryption, passwords)?;
     Ok(Unlocked {
         keys,
         manifest_key: encryption.manifest_key,
     })
+}
+
+/// Returns the keys of a backup and the password that opened them. Tries further passwords as long
+/// as there are any.
+fn open_keys(
+    folder: &Path,
+    encryption: &Encryption,
+    passwords: &dyn Passwords,
+) -> Result<(Keys, Secret), Error> {
+    let of = format!("the backup {}", folder.display());
+    let mut password = passwords.backup_password(&of)?;
+    loop {
+        match encryption.bag.unlock(&password) {
+            Ok(keys) => return Ok((keys, password)),
+            Err(Locked::WrongPassword) => {}
+            Err(why @ Locked::Absurd { .. }) => {
+                return Err(Error::Metadata {
+                    path: folder.join("Manifest.plist"),
+                    why: Unreadable::Damaged(why.to_string()),
+                });
+            }
+        }
+        password = passwords
+            .another(&of)?
+            .ok_or_else(|| Error::WrongPassword {
+                of: folder.display().to_string(),
+            })?;
+    }
+}
+
+/// Returns the password that opens the keys of the backup in `folder`; `None` if it is not
+/// encrypted.
+pub(crate) fn password_of(
+    folder: &Path,
+    passwords: &dyn Passwords,
+) -> Result<Option<Secret>, Error> {
+    match encryption_of(folder)? {
+        None => Ok(None),
+        Some(encryption) => {
+            let (_, password) = open_keys(folder, &encryption, passwords)?;
+            Ok(Some(password))
+        }
+    }
 }
 
 /// Returns true if the list of the backup in `folder` can be read without keys.

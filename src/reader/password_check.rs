@@ -4,8 +4,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::base::secret::Secret;
 use crate::reader::Error;
 use crate::reader::backup::Backup;
+use crate::reader::opening;
 use crate::reader::passwords::Passwords;
 
 /// Result of trying a password on a backup.
@@ -18,6 +20,12 @@ pub struct Proof {
     /// Protection classes whose key is wrapped with the password and does not open. Their files are
     /// lost.
     pub closed_classes: Vec<u32>,
+}
+
+/// Returns the password that opens the keys of a backup; `None` if it is not encrypted. Reads
+/// nothing but Manifest.plist. A wrong password is an error.
+pub fn password_of(folder: &Path, passwords: &dyn Passwords) -> Result<Option<Secret>, Error> {
+    opening::password_of(folder, passwords)
 }
 
 /// Tries a password on a backup: on its keys and on its list. A wrong password is an error.

@@ -7,6 +7,13 @@ use crate::reader::Error;
 pub trait Passwords {
     /// Returns the password of a backup, described by `of` for use in messages.
     fn backup_password(&self, of: &str) -> Result<Secret, Error>;
+
+    /// Returns another password, because the last one did not open the backup; `None` if there is
+    /// no other.
+    fn another(&self, of: &str) -> Result<Option<Secret>, Error> {
+        let _unused = of;
+        Ok(None)
+    }
 }
 
 /// A source without any password.

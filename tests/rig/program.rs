@@ -187,6 +187,18 @@ pub fn typing(command: &mut Command, columns: u16, texts: &[(&str, &str)]) -> (i
             }
         }
         seen = all.len();
+        if words.contains("assword") {
+            // The question appears before the terminal hides the input, which drops what was typed.
+            let is_hidden = || {
+                let modes = rustix::termios::tcgetattr(&keys).unwrap().local_modes;
+                !modes.contains(rustix::termios::LocalModes::ECHO)
+            };
+            let asked = std::time::Instant::now();
+            while !is_hidden() {
+                assert!(asked.elapsed() < ANSWER_MAX, "the input is not hidden");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
         keys.write_all(text.as_bytes()).unwrap();
     }
     let code = child.wait().unwrap().code().unwrap();

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use idev_backup::export::destination::Into;
 
+/// Advice after an interruption.
+pub const CONTINUES: &str = "run the same command again: it continues with the missing files";
+
 /// Options for the folder to write into.
 #[derive(Args, Clone)]
 pub struct IntoArgs {

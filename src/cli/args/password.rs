@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Args;
 use idev_backup::base::child;
@@ -16,10 +18,11 @@ use idev_backup::reader::passwords::Passwords;
 use super::keyring;
 use crate::cli::ctrl_c;
 use crate::cli::failure::Failure;
+use crate::cli::render::output;
 
 /// Longest accepted password in bytes.
 const BYTES_MAX: usize = 4096;
-/// Number of attempts to type a new password.
+/// Number of attempts to type a password.
 const TRIES: usize = 3;
 /// Environment variable that may hold the backup password.
 const VARIABLE: &str = "IDEV_BACKUP_PASSWORD";
@@ -45,6 +48,9 @@ pub struct PasswordArgs {
         default_missing_value = keyring::NAME
     )]
     password_keyring: Option<String>,
+    /// Number of times that the password was typed.
+    #[arg(skip)]
+    typed: Arc<AtomicUsize>,
 }
 
 impl PasswordArgs {
@@ -76,8 +82,34 @@ impl PasswordArgs {
     pub fn present(&self, question: &str) -> Result<Secret, Failure> {
         match self.given()? {
             Some(password) => Ok(password),
-            None => prompt(&format!("{question}: ")),
+            None => self.ask(question),
         }
+    }
+
+    /// Prompts for the password.
+    pub fn ask(&self, question: &str) -> Result<Secret, Failure> {
+        self.typed.fetch_add(1, Ordering::Relaxed);
+        prompt(&format!("{question}: "))
+    }
+
+    /// Returns true, and says why, if a wrong password was typed and may be typed again.
+    pub fn may_ask_again(&self) -> bool {
+        let may = self.has_attempts();
+        if may {
+            output::tell("Wrong password. Try again.");
+        }
+        may
+    }
+
+    /// Returns true if the password was typed and may be typed again. One from a file, a command or
+    /// a variable would only be the same again.
+    pub fn has_attempts(&self) -> bool {
+        (1..TRIES).contains(&self.typed.load(Ordering::Relaxed))
+    }
+
+    /// Allows all attempts again, for another backup.
+    pub fn forget_attempts(&self) {
+        self.typed.store(0, Ordering::Relaxed);
     }
 
     /// Returns the new password for a phone; prompts twice if it was not given.
@@ -123,16 +155,25 @@ impl NewPasswordArgs {
 
 impl Passwords for PasswordArgs {
     fn backup_password(&self, of: &str) -> Result<Secret, reader::Error> {
-        let password = match self.given() {
-            Ok(Some(password)) => Ok(password),
-            Ok(None) => prompt(&format!("Password of {of}: ")),
-            Err(e) => Err(e),
-        };
-        password.map_err(|e| match e {
-            Failure::Interrupted => reader::Error::Interrupted,
-            Failure::NoPassword { why } => reader::Error::NoPassword { why },
-            e => reader::Error::PasswordSource(Box::new(e)),
-        })
+        self.present(&format!("Password of {of}")).map_err(unread)
+    }
+
+    fn another(&self, of: &str) -> Result<Option<Secret>, reader::Error> {
+        if self.may_ask_again() {
+            let password = self.ask(&format!("Password of {of}"));
+            password.map(Some).map_err(unread)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+/// Converts the error of a password's source to that of a reader.
+pub fn unread(e: Failure) -> reader::Error {
+    match e {
+        Failure::Interrupted => reader::Error::Interrupted,
+        Failure::NoPassword { why } => reader::Error::NoPassword { why },
+        e => reader::Error::PasswordSource(Box::new(e)),
     }
 }
 
@@ -155,7 +196,7 @@ pub fn prompt(question: &str) -> Result<Secret, Failure> {
 }
 
 fn typed(question: &str) -> Result<Secret, Failure> {
-    let question = crate::cli::render::output::one_line(question);
+    let question = output::one_line(question);
     let typed = ctrl_c::while_asking(|| rpassword::prompt_password(question));
     let typed = typed.map_err(|e| match e.kind() {
         io::ErrorKind::Interrupted => Failure::Interrupted,
@@ -182,7 +223,7 @@ fn prompt_twice(question: &str) -> Result<Secret, Failure> {
         if tries == 0 {
             return Err(Failure::Mistyped { why });
         }
-        crate::cli::render::output::tell(&format!(
+        output::tell(&format!(
             "{}{}. Try again.",
             why[..1].to_uppercase(),
             &why[1..]

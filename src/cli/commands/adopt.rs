@@ -8,8 +8,8 @@ use idev_backup::history::adopt;
 use crate::cli::args::folders;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::{WritableStoreArgs, path_parser};
-use crate::cli::ctrl_c::end_at_once;
-use crate::cli::render::taken::reported;
+use crate::cli::ctrl_c;
+use crate::cli::render::taken::{CONTINUES, reported};
 
 /// Copy a backup made by Finder, iTunes, iMazing or another program into the store
 ///
@@ -36,7 +36,7 @@ pub struct Adopt {
 impl Adopt {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        end_at_once();
+        ctrl_c::afterwards(CONTINUES);
         reported("adopted", self.output.style(), |watch| {
             let store = self.store.open_by_hand()?;
             let came = adopt::adopt(&store, &self.backup, self.force, watch)?;

@@ -1,5 +1,6 @@
 //! `idev-backup create`
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use idev_backup::base::units::parse_span;
 use idev_backup::device::connector::Connector;
 use idev_backup::history::list;
 use idev_backup::reader::passwords::Known;
+use idev_backup::reader::{self, password_check};
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 
@@ -119,11 +121,47 @@ impl Create {
     }
 
     fn password(&self) -> Result<Option<Secret>, Failure> {
-        if self.ask_password {
-            self.password.present("Backup password").map(Some)
-        } else {
-            self.password.given()
+        match self.password.given()? {
+            None if self.ask_password => self.typed_password().map(Some),
+            given => Ok(given),
         }
+    }
+
+    /// Asks for the password until it opens the last encrypted backup. The same password twice is
+    /// taken as it is, because the phone's may have changed since that backup.
+    fn typed_password(&self) -> Result<Secret, Failure> {
+        let backups = self.encrypted_backups().unwrap_or_default();
+        let mut last = None;
+        loop {
+            let password = self.password.ask("Backup password")?;
+            let opens = |folder: &PathBuf| {
+                let known = Known(password.clone());
+                password_check::password_of(folder, &known).is_ok()
+            };
+            if backups.is_empty() || last.as_ref() == Some(&password) || backups.iter().any(opens) {
+                return Ok(password);
+            }
+            if !self.password.has_attempts() {
+                let of = "the last backup".to_owned();
+                return Err(reader::Error::WrongPassword { of }.into());
+            }
+            output::tell(
+                "The password does not open the last backup. Try again, or type it once more if \
+                it was changed since then.",
+            );
+            last = Some(password);
+        }
+    }
+
+    /// Returns the folders of the current backups of these phones that are encrypted.
+    fn encrypted_backups(&self) -> Result<Vec<PathBuf>, Failure> {
+        let store = Store::open(&self.store.check()?)?;
+        let phones = list::current_phones(&store, self.wanted());
+        let is_wanted = |udid: &str| phones.iter().any(|phone| phone.as_str() == udid);
+        let backups = list::list(&store)?.into_iter();
+        let encrypted = backups
+            .filter(|b| b.current && b.complete && b.encrypted == Some(true) && is_wanted(&b.udid));
+        Ok(encrypted.map(|backup| PathBuf::from(backup.path)).collect())
     }
 
     /// Returns the phone that the user named, unless all phones are meant.

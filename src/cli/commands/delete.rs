@@ -7,6 +7,7 @@ use idev_backup::base::units::size;
 use idev_backup::history::delete::{self, Deleted};
 
 use crate::cli::args::snapshot::SnapshotArgs;
+use crate::cli::ctrl_c;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Style};
@@ -27,6 +28,7 @@ pub struct Delete {
 impl Delete {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
+        ctrl_c::afterwards("`idev-backup list` shows whether the snapshot is still there");
         let style = if self.of.json {
             Style::Json
         } else {

@@ -1,6 +1,6 @@
 //! `idev-backup diff`
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::{Known, Passwords};
 use idev_backup::reader::{self, diff};
 
-use crate::cli::args::password::{self, PasswordArgs};
+use crate::cli::args::password::{self, PasswordArgs, unread};
 use crate::cli::args::store::StoreArgs;
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
@@ -67,6 +67,7 @@ impl Diff {
         let asked = Asked {
             args: &self.password,
             known: RefCell::new(None),
+            is_of_another: Cell::new(false),
         };
         let before = Backup::open(&before, &asked)?;
         let after = self.open_other(&after, &asked)?;
@@ -99,22 +100,15 @@ impl Diff {
         if let Some(other) = other {
             return Ok(Backup::open(folder, &Known(other))?);
         }
-        match Backup::open(folder, asked) {
-            Err(reader::Error::WrongPassword { of }) => {
-                let is_given = self.password.given()?.is_some();
-                // Without a terminal to prompt on, report that the password is wrong.
-                if is_given && !std::io::stdin().is_terminal() {
-                    output::tell(
-                        "problem: the password does not open both backups; give that of the \
-                        second one with --other-password-file or --other-password-command",
-                    );
-                    return Err(reader::Error::WrongPassword { of }.into());
-                }
-                let other = password::prompt(&format!("Password of {of}: "))?;
-                Ok(Backup::open(folder, &Known(other))?)
-            }
-            opened => Ok(opened?),
+        asked.is_of_another.set(asked.known.borrow().is_some());
+        let opened = Backup::open(folder, asked);
+        if matches!(opened, Err(reader::Error::WrongPassword { .. })) && !is_terminal() {
+            output::tell(
+                "problem: the password does not open both backups; give that of the second one \
+                with --other-password-file or --other-password-command",
+            );
         }
+        Ok(opened?)
     }
 }
 
@@ -122,6 +116,13 @@ impl Diff {
 struct Asked<'a> {
     args: &'a PasswordArgs,
     known: RefCell<Option<Secret>>,
+    /// True if the known password was that of another backup, so that the present one may have its
+    /// own.
+    is_of_another: Cell<bool>,
+}
+
+fn is_terminal() -> bool {
+    std::io::stdin().is_terminal()
 }
 
 impl Passwords for Asked<'_> {
@@ -131,6 +132,19 @@ impl Passwords for Asked<'_> {
         }
         let password = self.args.backup_password(of)?;
         self.known.replace(Some(password.clone()));
+        Ok(password)
+    }
+
+    fn another(&self, of: &str) -> Result<Option<Secret>, reader::Error> {
+        let password = if self.is_of_another.replace(false) {
+            self.args.forget_attempts();
+            let question = format!("Password of {of}");
+            let asked = is_terminal().then(|| self.args.ask(&question));
+            asked.transpose().map_err(unread)?
+        } else {
+            self.args.another(of)?
+        };
+        self.known.replace(password.clone());
         Ok(password)
     }
 }

@@ -4,7 +4,8 @@ use clap::Args;
 use idev_backup::export::files::{self, Options};
 use idev_backup::reader::selection::Wanted;
 
-use crate::cli::args::destination::IntoArgs;
+use crate::cli::afterwards;
+use crate::cli::args::destination::{CONTINUES, IntoArgs};
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
 use crate::cli::args::value_parsers;
@@ -52,6 +53,7 @@ impl Extract {
 
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
+        afterwards::note(CONTINUES);
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
         let options = Options {

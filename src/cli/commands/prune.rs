@@ -7,6 +7,7 @@ use idev_backup::history::prune::{self, Prune as How, Pruned};
 use crate::cli::args::keep::KeepArgs;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::StoreArgs;
+use crate::cli::ctrl_c;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Style};
@@ -38,6 +39,7 @@ pub struct Prune {
 impl Prune {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
+        ctrl_c::afterwards("the snapshots that stay are whole; run the same command again");
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
         let pruned = self.prune(&watch);

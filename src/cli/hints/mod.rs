@@ -12,6 +12,7 @@ mod store;
 
 use idev_backup::automation::policy::Described;
 use idev_backup::backup::Error as BackupError;
+use idev_backup::base::failure_kind::FailureKind;
 
 use self::backups::target;
 pub use self::backups::{export, history, read, verify};
@@ -22,8 +23,8 @@ pub use self::problems::problem;
 pub use self::runs::{backup, encryption, restore};
 pub use self::schedule::job;
 pub use self::store::store;
-use super::exit;
 use super::failure::Failure;
+use super::{afterwards, exit};
 
 const NEWER: &str = "use a newer idev-backup";
 const PASSWORD_SOURCES: &str = "run it in a terminal to be asked for it, or use --password-file, \
@@ -49,6 +50,12 @@ pub fn describe_backup(error: &BackupError) -> Described {
 
 /// Returns the advice for a failure, if there is any.
 pub fn of(failure: &Failure) -> Option<String> {
+    let is_interrupted = failure.kind() == FailureKind::Interrupted;
+    let afterwards = || afterwards::get().filter(|_| is_interrupted);
+    by_cause(failure).or_else(|| afterwards().map(str::to_owned))
+}
+
+fn by_cause(failure: &Failure) -> Option<String> {
     match failure {
         Failure::Device(e) => device(e),
         Failure::Read(e) => read(e),

@@ -182,8 +182,7 @@ pub fn dialog(error: &mobilebackup::Error) -> Option<&'static str> {
             ..
         }
         | Error::HungUp { .. } => {
-            "check the cable, keep the phone awake and run `idev-backup create` again: it \
-            continues where it stopped if the phone allows it"
+            "check the cable, keep the phone awake and run `idev-backup create` again"
         }
         Error::Hostile(_) => {
             "do not trust this phone, or the device between it and this computer. Nothing outside \
@@ -193,10 +192,7 @@ pub fn dialog(error: &mobilebackup::Error) -> Option<&'static str> {
             "unplug the phone, restart it and try again; if it happens again, please report it"
         }
         Error::NoCommonVersion => NEWER,
-        Error::Cancelled => {
-            "run `idev-backup create` at any time: it continues where this run stopped if the \
-            phone allows it"
-        }
+        Error::Cancelled => "run `idev-backup create` again at any time",
         _ => return None,
     })
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 use idev_backup::automation::policy::Outcome;
 use idev_backup::backup;
 use idev_backup::backup::create::Report;
+use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::time;
 use idev_backup::base::units::{count, counted, duration, size};
 use idev_backup::history::list;
 use idev_backup::store::Store;
+use idev_backup::store::draft::Leftover;
 use serde::Serialize;
 
 use crate::cli::exit;
@@ -62,7 +64,10 @@ pub fn ended(
         }
         Err(e) => {
             let code = output::backup_failure(prefix, e, Some(udid), style == Style::Json);
-            reassure(udid, store, style);
+            if style != Style::Json {
+                received(udid, store, e);
+                reassure(udid, store);
+            }
             Part::ended(udid, name, code, Some(e.to_string()))
         }
     }
@@ -82,12 +87,28 @@ pub fn skipped(udid: Option<&str>, name: &str, why: &str, style: Style) {
     }
 }
 
-/// Reports after a failure that the last backup is still intact. It always is, but users want to
-/// see so.
-fn reassure(udid: &str, store: &Store, style: Style) {
-    if style == Style::Json {
+/// Reports what an interrupted run has received, and what the next run does with it.
+fn received(udid: &str, store: &Store, error: &backup::Error) {
+    let kind = error.kind();
+    if !matches!(kind, FailureKind::Interrupted | FailureKind::Lost) {
         return;
     }
+    let received = udid
+        .parse()
+        .map_or((0, 0), |udid| Leftover::received(store, &udid));
+    output::tell(&match received {
+        (0, _) => "  nothing was received".to_owned(),
+        (files, bytes) => format!(
+            "  received so far: {}, {}; the next run continues with them if the phone allows it",
+            counted(files, "file"),
+            size(bytes)
+        ),
+    });
+}
+
+/// Reports after a failure that the last backup is still intact. It always is, but users want to
+/// see so.
+fn reassure(udid: &str, store: &Store) {
     let backups = list::list(store).unwrap_or_default();
     let mut current = backups.iter().filter(|b| udid == b.udid && b.current);
     output::tell(&match current.find(|b| b.complete || b.refused) {

@@ -457,12 +457,12 @@ pub fn failed(text: &str, hint: Option<&str>, exit_code: u8, as_json: bool) -> u
 }
 
 /// Reports that the user ended the program, and removes what it showed of its progress.
-pub fn interrupted() {
+pub fn interrupted(hint: Option<&str>) {
     if let Some(bars) = bars() {
         // A terminal that is gone shows nothing.
         bars.clear().ok();
     }
-    failed("interrupted", None, exit::INTERRUPTED, wants_json());
+    failed("interrupted", hint, exit::INTERRUPTED, wants_json());
 }
 
 /// Prints only the JSON object of a failure.

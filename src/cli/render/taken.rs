@@ -10,6 +10,10 @@ use crate::cli::render::closing::{How, Part};
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::{Show, Watch};
 
+/// Advice after an interruption of `adopt` and `copy`.
+pub const CONTINUES: &str =
+    "the original is unchanged; run the same command again, which copies only the missing files";
+
 /// Reports how `job` ended, and returns the exit code.
 pub fn reported(
     event: &str,

@@ -34,6 +34,37 @@ pub fn bucket(path: &str) -> usize {
     digit.filter(|_| is_id).map_or(BUCKETS - 1, |d| d as usize)
 }
 
+/// Returns true if the journal in `folder` records a file whose name is a file id.
+pub fn holds_files(folder: &Path) -> bool {
+    let has_lines = |bucket| fs::metadata(file(folder, bucket)).is_ok_and(|meta| meta.len() > 0);
+    (0..BUCKETS - 1).any(has_lines)
+}
+
+/// Returns the number and the size of the files that the journal in `folder` records as received,
+/// without the lists. A file that was received twice counts once. What cannot be read counts as
+/// nothing.
+pub fn received(folder: &Path) -> (u64, u64) {
+    let mut sum = (0, 0);
+    for bucket in 0..BUCKETS - 1 {
+        let Ok(opened) = File::open(file(folder, bucket)) else {
+            continue;
+        };
+        let mut sizes = HashMap::new();
+        for line in BufReader::new(opened).lines().map_while(Result::ok) {
+            let mut fields = line.split('\t');
+            if let (Some("K"), Some(_), Some(size), Some(path)) =
+                (fields.next(), fields.next(), fields.next(), fields.next())
+                && let Ok(size) = size.parse::<u64>()
+            {
+                sizes.insert(path.to_owned(), size);
+            }
+        }
+        sum.0 += sizes.len() as u64;
+        sum.1 += sizes.values().sum::<u64>();
+    }
+    sum
+}
+
 /// The writing side of a journal.
 #[derive(Debug)]
 pub struct Journal {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::journal;
 use crate::base::udid::Udid;
 use crate::store::error::Error;
 use crate::store::lock::Lock;
@@ -31,9 +32,20 @@ impl Leftover {
         Ok((leftover.folder.exists().then_some(leftover), aside))
     }
 
+    /// Returns the number and the size of the files of a phone that runs have received without
+    /// completing a backup. For reports: takes no lock and changes nothing.
+    pub fn received(store: &Store, udid: &Udid) -> (u64, u64) {
+        journal::received(&store.draft_of(udid).join("journal"))
+    }
+
     /// Returns the draft's folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Returns true if the phone had sent a file of its own, beside the lists and Info.plist.
+    pub fn holds_files(&self) -> bool {
+        journal::holds_files(&self.folder.join("journal"))
     }
 
     /// Returns the folder with the draft's files, in Apple's layout.

@@ -12,10 +12,10 @@ use idev_backup::store::Store;
 use crate::cli::args::folders;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::{self, StoreArgs, path_parser};
-use crate::cli::ctrl_c::end_at_once;
+use crate::cli::ctrl_c;
 use crate::cli::failure::Failure;
 use crate::cli::render::progress::Watch;
-use crate::cli::render::taken::reported;
+use crate::cli::render::taken::{CONTINUES, reported};
 
 /// Copy a backup, or the backups of all phones, into a store on another disk
 ///
@@ -52,7 +52,7 @@ pub struct Copy {
 impl Copy {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        end_at_once();
+        ctrl_c::afterwards(CONTINUES);
         if self.all {
             return self.run_all();
         }

@@ -4,13 +4,17 @@ mod check;
 mod keep;
 mod phone;
 
+use std::cell::RefCell;
+
 use clap::{Args, Subcommand};
+use idev_backup::base::secret::Secret;
 use idev_backup::encryption::{Done, Wish};
 
 use self::check::Check;
 use self::keep::{Forget, Remember};
-use self::phone::Ask;
+use self::phone::{Ask, AskFor};
 use crate::cli::args::password::{NewPasswordArgs, PasswordArgs};
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
 /// Turn a phone's backup encryption on or off, change its password, or check a password
@@ -74,6 +78,9 @@ struct Change {
     password: PasswordArgs,
     #[command(flatten)]
     new: NewPasswordArgs,
+    /// The new password, which is asked for only once.
+    #[arg(skip)]
+    chosen: RefCell<Option<Secret>>,
     #[command(flatten)]
     ask: Ask,
 }
@@ -83,29 +90,57 @@ impl EncryptionCommand {
     pub fn run(&self) -> u8 {
         match &self.wish {
             Wanted::Status(ask) => ask.run(None),
-            Wanted::On(on) => on.ask.change(Done::On, &|name| {
-                let new = on.password.chosen(&question("New backup", name))?;
-                Ok(Wish::On { new })
-            }),
-            Wanted::Off(off) => off.ask.change(Done::Off, &|name| {
-                let old = off.password.present(&question("Current backup", name))?;
-                Ok(Wish::Off { old })
-            }),
+            Wanted::On(on) => on.ask.change(Done::On, on),
+            Wanted::Off(off) => off.ask.change(Done::Off, off),
             Wanted::Change(change) if change.password.is_stdin() && change.new.is_stdin() => {
                 output::refused(
                     "the two passwords cannot both come from standard input",
                     Some("give one of them by a file or a command"),
                 )
             }
-            Wanted::Change(change) => change.ask.change(Done::Changed, &|name| {
-                let old = (change.password).present(&question("Current backup", name))?;
-                let new = change.new.chosen(&question("New backup", name))?;
-                Ok(Wish::Change { old, new })
-            }),
+            Wanted::Change(change) => change.ask.change(Done::Changed, change),
             Wanted::Check(check) => check.run(),
             Wanted::Remember(remember) => remember.run(),
             Wanted::Forget(forget) => forget.run(),
         }
+    }
+}
+
+impl AskFor for On {
+    fn wish(&self, phone: &str) -> Result<Wish, Failure> {
+        let new = self.password.chosen(&question("New backup", phone))?;
+        Ok(Wish::On { new })
+    }
+
+    fn may_ask_again(&self) -> bool {
+        false
+    }
+}
+
+impl AskFor for Off {
+    fn wish(&self, phone: &str) -> Result<Wish, Failure> {
+        let old = self.password.present(&question("Current backup", phone))?;
+        Ok(Wish::Off { old })
+    }
+
+    fn may_ask_again(&self) -> bool {
+        self.password.may_ask_again()
+    }
+}
+
+impl AskFor for Change {
+    fn wish(&self, phone: &str) -> Result<Wish, Failure> {
+        let old = self.password.present(&question("Current backup", phone))?;
+        let new = match self.chosen.borrow().clone() {
+            Some(new) => new,
+            None => self.new.chosen(&question("New backup", phone))?,
+        };
+        self.chosen.replace(Some(new.clone()));
+        Ok(Wish::Change { old, new })
+    }
+
+    fn may_ask_again(&self) -> bool {
+        self.password.may_ask_again()
     }
 }
 

@@ -1,6 +1,7 @@
 //! `idev-backup encryption status`, `on`, `off` and `change`: the encryption of a phone.
 
 use clap::Args;
+use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::progress::Monitor;
 use idev_backup::device::connector;
 use idev_backup::encryption::{self, Done, Options, Report, Wish};
@@ -29,17 +30,23 @@ pub struct Ask {
     output: OutputArgs,
 }
 
-/// Asks for the passwords that a change needs; takes the name of the phone.
-pub type AskFor<'a> = &'a dyn Fn(&str) -> Result<Wish, Failure>;
+/// The passwords that a change needs.
+pub trait AskFor {
+    /// Returns the change with its passwords; takes the name of the phone.
+    fn wish(&self, phone: &str) -> Result<Wish, Failure>;
+
+    /// Returns true if the phone refused a typed password, which may be typed again.
+    fn may_ask_again(&self) -> bool;
+}
 
 impl Ask {
     /// Changes the encryption as `wanted`, and returns the exit code.
-    pub fn change(&self, wanted: Done, passwords: AskFor<'_>) -> u8 {
+    pub fn change(&self, wanted: Done, passwords: &dyn AskFor) -> u8 {
         self.run(Some((wanted, passwords)))
     }
 
     /// Shows the encryption of the phone, or changes it, and returns the exit code.
-    pub fn run(&self, change: Option<(Done, AskFor<'_>)>) -> u8 {
+    pub fn run(&self, change: Option<(Done, &dyn AskFor)>) -> u8 {
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
         let done = self.done(change, &watch);
@@ -59,7 +66,7 @@ impl Ask {
 
     fn done(
         &self,
-        change: Option<(Done, AskFor<'_>)>,
+        change: Option<(Done, &dyn AskFor)>,
         watch: &Watch<'_>,
     ) -> Result<(Report, String), Failure> {
         let connector = self.connector.connector()?;
@@ -79,9 +86,13 @@ impl Ask {
         encryption::admit(wanted, state)?;
         // Warn first: after the change the user no longer has a choice.
         watch.note(room_for_a_full_one(now.store.as_ref()));
-        let wish = passwords(&now.phone.name)?;
-        let report =
-            encryption::change(&connector, &phone, store.as_ref(), &wish, &options, watch)?;
-        Ok((report, phone.udid.to_string()))
+        loop {
+            let wish = passwords.wish(&now.phone.name)?;
+            match encryption::change(&connector, &phone, store.as_ref(), &wish, &options, watch) {
+                Err(encryption::Error::Refused(refusal))
+                    if refusal.kind == FailureKind::WrongPassword && passwords.may_ask_again() => {}
+                report => return Ok((report?, phone.udid.to_string())),
+            }
+        }
     }
 }

@@ -3,8 +3,9 @@
 use clap::{Args, ValueEnum};
 use idev_backup::export::messages::{self, Attachments, Format, Options};
 
+use crate::cli::afterwards;
 use crate::cli::args::content::PeriodArgs;
-use crate::cli::args::destination::IntoArgs;
+use crate::cli::args::destination::{CONTINUES, IntoArgs};
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
 use crate::cli::ctrl_c::interrupt;
@@ -65,6 +66,7 @@ enum Files {
 impl Messages {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
+        afterwards::note(CONTINUES);
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
         let options = Options {

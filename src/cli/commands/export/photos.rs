@@ -3,7 +3,8 @@
 use clap::Args;
 use idev_backup::export::photos::{self, Options};
 
-use crate::cli::args::destination::IntoArgs;
+use crate::cli::afterwards;
+use crate::cli::args::destination::{CONTINUES, IntoArgs};
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
 use crate::cli::ctrl_c::interrupt;
@@ -40,6 +41,7 @@ pub struct Photos {
 impl Photos {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
+        afterwards::note(CONTINUES);
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
         let options = Options {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use idev_backup::device::connector::Connector;
 use idev_backup::doctor::Level;
+use idev_backup::reader::password_check;
 use idev_backup::reader::passwords::Known;
 use idev_backup::restore::subject::Source;
 use idev_backup::restore::{self, Held, Options, Report, preflight};
@@ -209,8 +210,7 @@ impl Restore {
         } else if self.dry_run && !std::io::stdin().is_terminal() {
             self.read.given_password()?
         } else {
-            let question = format!("Password of the backup {}", source.path);
-            Some(Known(self.read.password().present(&question)?))
+            password_check::password_of(folder, self.read.password())?.map(Known)
         };
         Ok(Options {
             reboot: !self.no_reboot,

@@ -1,11 +1,14 @@
 //! `idev-backup verify --all`
 
+use std::sync::atomic::Ordering;
+
 use idev_backup::history::each::{One, each};
 use idev_backup::history::list::Named;
 use idev_backup::reader::passwords::Known;
 use idev_backup::verify::Repair;
 
 use super::{Checked, Verify};
+use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
 use crate::cli::render::closing::{self, Part, Work};
 use crate::cli::render::output::{self, Style};
@@ -32,7 +35,13 @@ impl Verify {
             Err(e) => output::failure(&e, None, style == Style::Json),
             Ok((all, given)) => {
                 let check = |one| self.check_one(one, given.as_ref(), show);
-                let parts: Vec<Part> = all.iter().map(check).collect();
+                let mut parts: Vec<Part> = Vec::new();
+                for one in &all {
+                    parts.push(check(one));
+                    if interrupt().load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
                 closing::tell(&WORK, &parts, style)
             }
         }

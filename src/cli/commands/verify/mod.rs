@@ -3,6 +3,7 @@
 mod all;
 
 use clap::Args;
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::history::change;
 use idev_backup::history::list::{self, Named};
 use idev_backup::reader::passwords::{Known, Passwords};
@@ -11,7 +12,7 @@ use idev_backup::verify::{self, Depth, Options, Repair, Report, Sample};
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::password::PasswordArgs;
 use crate::cli::args::store::StoreArgs;
-use crate::cli::ctrl_c::end_at_once;
+use crate::cli::ctrl_c::{self, interrupt};
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::render::progress::{Show, Watch};
@@ -80,7 +81,11 @@ fn percent(text: &str) -> Result<f64, String> {
 impl Verify {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        end_at_once();
+        ctrl_c::afterwards(if self.repair {
+            "each file is repaired or as it was; run the same command again"
+        } else {
+            "nothing was changed, and the next check begins at the first file"
+        });
         let show = Show::new(self.output.style());
         if self.all {
             return self.run_all(&show);
@@ -130,6 +135,7 @@ impl Verify {
             // A password from the environment may belong to other backups, and of several phones
             // each may have its own.
             password_is_a_guess: self.all || !self.deep && !self.password.is_named(),
+            token: Some(CancelToken::new(interrupt())),
             ..Options::default()
         };
         let checked = if self.repair {
