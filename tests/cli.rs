@@ -247,7 +247,7 @@ fn phones_are_listed_paired_and_forgotten() {
         "no",
         "never",
         UDID,
-        "hint: run `idev-backup pair",
+        "hint: run `idev-backup create`, which pairs first",
     ]);
     let ran = runs(&rig, &["pair"], 0);
     assert!(

@@ -134,10 +134,14 @@ fn healthy_phone_reports_no_problem() {
 fn phone_problems_are_reported() {
     let rig = Rig::new();
     let report = examined(&rig);
-    let line = told(&report, Level::Problem, "trust", "not paired");
-    assert!(line.hint().unwrap().contains(UDID), "{line:?}");
+    let line = told(&report, Level::Warning, "trust", "not paired");
+    let hint = line.hint().unwrap();
+    assert!(
+        hint.contains("`idev-backup create`, which pairs first"),
+        "{hint}"
+    );
     told(&report, Level::Warning, "backup", "no backup");
-    assert_eq!(report.level, Level::Problem);
+    assert_eq!(report.level, Level::Warning);
     paired(&rig);
     let report = examined(&rig);
     told(&report, Level::Ok, "trust", "trust each other");
@@ -145,7 +149,16 @@ fn phone_problems_are_reported() {
     assert_eq!(report.level, Level::Warning);
 
     let locked = phone(|c| c.locked = true);
-    told(&examined(&locked), Level::Warning, "lock", "is locked");
+    told(
+        &examined(&locked),
+        Level::Warning,
+        "lock",
+        "stays locked for 72 hours",
+    );
+    let older = phone(|c| (c.locked, c.ios) = (true, "18.0.1".to_owned()));
+    let report = examined(&older);
+    let line = told(&report, Level::Warning, "lock", "is locked");
+    assert!(!format!("{line:?}").contains("72 hours"), "{line:?}");
     let empty = phone(|c| c.battery = 9);
     paired(&empty);
     told(&examined(&empty), Level::Ok, "battery", "with power");
@@ -192,6 +205,7 @@ fn forgotten_pairing_is_reported() {
     rig.connect(idev_backup::simulator::Phone::new(twin));
     let report = examined(&rig);
     told(&report, Level::Problem, "trust", "forgotten");
+    told(&report, Level::Problem, "trust", "30 days without contact");
     assert!(!report.lines.iter().any(|l| l.topic == "encryption"));
 }
 
@@ -461,33 +475,39 @@ fn runs(rig: &Rig, args: &[&str], code: i32) -> String {
 fn text_and_json_reports_agree() {
     let rig = Rig::new();
     let run = |args: &[&str], code| runs(&rig, args, code);
-    let out = run(&[], 1);
+    let out = run(&[], 3);
     for words in [
         "ok       ",
-        "problem  ",
         "warning  ",
         "hint: ",
         "not paired",
-        "1 problem, ",
+        "warnings, 0 problems.",
     ] {
         assert!(out.contains(words), "{words}: {out}");
     }
-    let quiet = run(&["--quiet"], 1);
+    rig.daemon.detach(rig.udid());
+    let out = run(&[], 1);
+    assert!(
+        out.contains("problem  ") && out.contains("1 problem, "),
+        "{out}"
+    );
+    rig.daemon.attach(rig.phone.clone());
+    let quiet = run(&["--quiet"], 3);
     assert!(
         !quiet.contains("ok   ") && quiet.contains("not paired"),
         "{quiet}"
     );
-    let json: Value = serde_json::from_str(&run(&["--json"], 1)).unwrap();
+    let json: Value = serde_json::from_str(&run(&["--json"], 3)).unwrap();
     assert_eq!(
         (&json["version"], &json["event"]),
         (&1.into(), &"doctor".into())
     );
-    assert_eq!(json["level"], "problem");
+    assert_eq!(json["level"], "warning");
     let lines = json["lines"].as_array().unwrap();
     let trust = lines.iter().find(|l| l["topic"] == "trust").unwrap();
     assert_eq!(
         (&trust["level"], &trust["udid"]),
-        (&"problem".into(), &UDID.into())
+        (&"warning".into(), &UDID.into())
     );
     assert!(trust["hint"].is_string() && trust["means"].is_string());
     paired(&rig);
@@ -540,4 +560,132 @@ fn explain_reads_arguments_and_stdin() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(out.contains("MBErrorDomain 104"), "{out}");
+}
+
+/// Checks that ignored findings are counted, are marked in JSON, and do not change the exit code.
+#[test]
+fn accepted_findings_are_only_counted() {
+    let rig = Rig::backed_up();
+    let config = rig.dir.path().join("mine.toml");
+    let config = config.to_str().unwrap();
+    fs::write(config, "[doctor]\nignore = [\"encryption\"]\n").unwrap();
+    let out = runs(&rig, &[], 3);
+    assert!(out.contains("does not encrypt its backups"), "{out}");
+    for args in [
+        &["--ignore", "encryption"][..],
+        &["--ignore", "encryption,lock"],
+        &["--ignore", "lock", "--ignore", "encryption"],
+        &["--config", config],
+    ] {
+        let out = runs(&rig, args, 0);
+        assert!(!out.contains("does not encrypt"), "{out}");
+        assert!(out.contains("1 finding ignored: encryption"), "{out}");
+        assert!(out.contains("All is well."), "{out}");
+    }
+    // An option outranks the file.
+    runs(&rig, &["--config", config, "--ignore", "lock"], 3);
+    let mut command = program(&rig);
+    command.env("IDEV_BACKUP_DOCTOR_IGNORE", "encryption,lock");
+    assert_eq!(ended(command.arg("doctor")).code, 0);
+    let json = runs(&rig, &["--ignore", "encryption", "--json"], 0);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let lines = json["lines"].as_array().unwrap();
+    let line = lines.iter().find(|l| l["topic"] == "encryption").unwrap();
+    assert_eq!(
+        (&line["ignored"], &line["level"]),
+        (&true.into(), &"warning".into())
+    );
+    assert_eq!(json["level"], "ok");
+    let ignored = lines.iter().filter(|l| l["ignored"] == true).count();
+    assert_eq!(ignored, 1);
+
+    let ran = ended(program(&rig).args(["doctor", "--ignore", "encrypt"]));
+    assert_eq!(ran.code, 2);
+    for words in ["\"encrypt\" is not a topic", "phone_room, clock"] {
+        assert!(ran.err.contains(words), "{}", ran.err);
+    }
+    fs::write(config, "[doctor]\nignore = [\"encrypt\"]\n").unwrap();
+    let ran = ended(program(&rig).args(["config", "check", "--config", config]));
+    assert!(
+        ran.err.contains("\"encrypt\" is not a topic"),
+        "{}",
+        ran.all()
+    );
+    runs(
+        &rig,
+        &["--ignore", "encryption,config", "--config", config],
+        0,
+    );
+}
+
+/// Checks that the commands in hints work as they are printed if there are several phones.
+#[test]
+fn hints_name_the_phone_among_several() {
+    let rig = Rig::backed_up();
+    let other = "00008130-000000000000002E";
+    rig.daemon
+        .attach(idev_backup::simulator::Phone::new(PhoneConfig {
+            udid: other.parse().unwrap(),
+            name: "Kitchen iPad".to_owned(),
+            ..config()
+        }));
+    let args = ["doctor", "--overdue-after", "0s", "--json"];
+    std::thread::sleep(Duration::from_millis(1100));
+    let report = ended(program(&rig).args(args)).last_object();
+    let hint = |topic: &str, udid: &str| {
+        let mut lines = report["lines"].as_array().unwrap().iter();
+        let line = lines.find(|l| l["topic"] == topic && l["udid"] == udid);
+        line.unwrap()["hint"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        hint("backup", UDID),
+        "run `idev-backup create -d \"Mira's iPhone\"`"
+    );
+    assert_eq!(
+        hint("encryption", UDID),
+        "`idev-backup encryption on -d \"Mira's iPhone\"`"
+    );
+    let create = hint("trust", other);
+    assert!(
+        create.starts_with("run `idev-backup create -d 'Kitchen iPad'`"),
+        "{create}"
+    );
+    let devices = ended(program(&rig).arg("devices"));
+    assert!(
+        devices.out.contains("create -d 'Kitchen iPad'`"),
+        "{}",
+        devices.out
+    );
+    if cfg!(unix) {
+        let words = "\"$0\" create -q -d 'Kitchen iPad'";
+        let template = program(&rig);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", words, env!("CARGO_BIN_EXE_idev-backup")])
+            .envs(
+                template
+                    .get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            );
+        assert_eq!(ended(&mut shell).code, 0);
+    }
+    // The commands of a failed backup name the phone too.
+    rig.phone.suffer(&["cut-at:5".parse().unwrap()]);
+    let ran = ended(program(&rig).args(["create", "--all"]));
+    let words = "run `idev-backup create -d \"Mira's iPhone\"` again";
+    assert!(ran.err.contains(words), "{}", ran.err);
+}
+
+#[test]
+fn guide_lists_every_topic() {
+    let guide = include_str!("../docs/guide/troubleshooting.md");
+    let (_, table) = guide.split_once("| topic | what doctor checks |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let mut listed: Vec<&str> = Vec::new();
+    for row in table.lines().skip(2) {
+        let cell = row.split('|').nth(1).unwrap();
+        let names = cell.split(',').map(|name| name.trim().trim_matches('`'));
+        listed.extend(names);
+    }
+    assert_eq!(listed, idev_backup::doctor::TOPICS);
 }

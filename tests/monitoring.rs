@@ -199,7 +199,7 @@ fn job_prints_only_problems() {
     ] {
         assert!(told.contains(words), "{words}: {told}");
     }
-    // The log begins anew with each run, but keeps the earlier ones.
+    // `schedule log` shows the last run; the file keeps the earlier ones.
     rig.phone.suffer(&["cut-at:5".parse().unwrap()]);
     let ran = run(8);
     for words in [

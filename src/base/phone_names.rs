@@ -80,6 +80,17 @@ pub fn distinct(phones: &[(&str, Option<&str>)]) -> Vec<String> {
     phones.iter().map(of).collect()
 }
 
+/// Returns the text by which a command finds one of these phones: its name, or its UDID if it has
+/// no name or others have the same.
+pub fn selector(phones: &[(&str, Option<&str>)], udid: &str) -> String {
+    let at = phones.iter().position(|(other, _)| *other == udid);
+    let name = at.and_then(|at| {
+        let name = phones[at].1?;
+        (distinct(phones)[at] == name).then_some(name)
+    });
+    name.unwrap_or(udid).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +116,11 @@ mod tests {
                 "iPhone (00008120-001A2B3C4D5E6F74)",
             ]
         );
+        assert_eq!(selector(&phones, phones[2].0), "iPad");
+        for at in [0, 3, 4] {
+            assert_eq!(selector(&phones, phones[at].0), phones[at].0);
+        }
+        assert_eq!(selector(&phones, "unknown"), "unknown");
     }
 
     #[test]

@@ -32,6 +32,13 @@ pub struct Device {
     pub error: Option<Arc<Error>>,
 }
 
+impl Device {
+    /// Returns the name of the phone, if it gave one.
+    pub fn name(&self) -> Option<&str> {
+        self.facts.as_ref().map(|facts| facts.name.as_str())
+    }
+}
+
 /// Lists the phones. `last_backup` returns the time of a phone's current backup, RFC 3339.
 pub fn devices(
     connector: &Connector,

@@ -13,13 +13,20 @@ const fn word(code: &'static str, meaning: &'static str) -> Word {
     Word { code, meaning }
 }
 
+/// Since iOS 11, a phone forgets a computer after 30 days without contact (Apple Platform Security,
+/// "Pairing model security for iPhone and iPad").
+const FORGOTTEN: &str = "the phone has forgotten this computer, as it does after 30 days without \
+    contact";
+
 /// Lockdown's error codes, with our explanations.
 pub const WORDS: [Word; 15] = [
     word("PasswordProtected", "the phone is locked"),
     word("DeviceLocked", "the phone is locked"),
+    // Since iOS 18.1 a phone restarts after 72 hours locked (naehrdine.blogspot.com, 2024).
     word(
         "EscrowLocked",
-        "the phone has not been unlocked since it was switched on",
+        "the phone has not been unlocked since it was switched on, or since it restarted because \
+        it was locked for 72 hours",
     ),
     word(
         "UserDeniedPairing",
@@ -29,8 +36,8 @@ pub const WORDS: [Word; 15] = [
         "PairingDialogResponsePending",
         "the phone waits for Trust to be tapped",
     ),
-    word("InvalidHostID", "the phone has forgotten this computer"),
-    word("MissingHostID", "the phone has forgotten this computer"),
+    word("InvalidHostID", FORGOTTEN),
+    word("MissingHostID", FORGOTTEN),
     word(
         "MCChallengeRequired",
         "the phone is managed by an organisation that restricts pairing",

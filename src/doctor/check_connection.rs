@@ -13,6 +13,14 @@ use crate::transport::Via;
 /// connection.
 const SLOW_MBITS: f64 = 12.0;
 
+/// The reason for which a phone may only charge at a good cable: a locked phone blocks USB after an
+/// hour (since iOS 11.4.1, "USB Restricted Mode"), and since iOS 26 it asks for each accessory, as
+/// Settings > Privacy & Security > Wired Accessories says. Sources: Apple Platform Deployment,
+/// "Manage accessory access to Apple devices"; reports on iOS 26 in jpost.com/consumerism, article
+/// 868878, and in thedailytechfeed.com, 2025.
+const BLOCKS_USB: &str = "the phone is locked or waits for \"Allow\", and blocks the cable except \
+    for charging (Settings > Privacy & Security > Wired Accessories)";
+
 /// Returns the findings about the connection to phones. `wanted` is the phone that the user asked
 /// for.
 pub fn judge(connection: &ConnectionFacts, wanted: Option<&str>) -> Vec<Line> {
@@ -143,10 +151,15 @@ fn not_seen(place: &str, usb: &OnUsb, by_daemon: bool) -> Line {
             ))
             .concern(Concern::NodeOfUsbmuxd),
         _ if !by_daemon => line
-            .means("libusb does not see an interface for backups on it")
+            .means(format!(
+                "libusb does not see an interface for backups on it; perhaps {BLOCKS_USB}"
+            ))
             .concern(Concern::NoInterface),
         _ => line
-            .means("usbmuxd did not detect it or failed to open it, or another program holds it")
+            .means(format!(
+                "usbmuxd did not detect it or failed to open it, another program holds it, or \
+                 {BLOCKS_USB}"
+            ))
             .concern(Concern::NotDetected),
     }
 }
@@ -163,10 +176,10 @@ fn no_phone(connection: &ConnectionFacts, wanted: Option<&str>) -> Option<Line> 
     };
     let line = Line::trouble("phone", &none.into());
     Some(match &connection.on_usb {
-        Some(usb) if usb.is_empty() => line.means(
-            "USB shows no Apple device either: the cable only charges, it is not plugged in, or \
-             the phone is off",
-        ),
+        Some(usb) if usb.is_empty() => line.means(format!(
+            "USB shows no Apple device either: the cable only charges, it is not plugged in, the \
+             phone is off, or {BLOCKS_USB}"
+        )),
         _ => line.means("it cannot be backed up until it is connected"),
     })
 }

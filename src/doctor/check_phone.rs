@@ -83,17 +83,13 @@ fn trust(health: &Health, name: &str) -> Option<Line> {
     const TOPIC: &str = "trust";
     Some(match (&health.record, &health.session) {
         (Some(Err(Trouble::Device(e))), _) if matches!(**e, device::Error::NotPaired) => {
-            Line::problem(TOPIC, format!("this computer is not paired with {name}"))
-                .means(
-                    "a phone sends nothing to a computer that it does not trust; a backup pairs \
-                     first",
-                )
-                .concern(Concern::NotPaired {
-                    udid: health.phone.udid.clone(),
-                })
+            Line::warning(TOPIC, format!("this computer is not paired with {name}"))
+                .means("most facts about it are unknown until then; a backup pairs first")
+                .concern(Concern::NotPaired)
         }
-        (Some(Err(trouble)), _) | (_, Some(Err(trouble))) => Line::trouble(TOPIC, trouble)
+        (Some(Err(trouble)), _) => Line::trouble(TOPIC, trouble)
             .means("the phone does not accept connections from this computer"),
+        (_, Some(Err(trouble))) => Line::trouble(TOPIC, trouble).means(refused(trouble)),
         (Some(Ok(false)), Some(Ok(()))) => Line::warning(
             TOPIC,
             format!("{name} is paired, but the pair record has no escrow bag"),
@@ -107,14 +103,48 @@ fn trust(health: &Health, name: &str) -> Option<Line> {
     })
 }
 
+/// Explains a session that the phone refused. A phone forgets a computer that it had no contact
+/// with for 30 days (Apple Platform Security, "Pairing model security for iPhone and iPad", for iOS
+/// 11 and later).
+fn refused(trouble: &Trouble) -> &'static str {
+    let Trouble::Device(e) = trouble else {
+        return REFUSES;
+    };
+    match &**e {
+        device::Error::Tls { .. } => FORGETS,
+        device::Error::Lockdown { code, .. } if code.ends_with("HostID") => FORGETS,
+        _ => REFUSES,
+    }
+}
+
+const REFUSES: &str = "the phone does not accept connections from this computer";
+const FORGETS: &str = "a phone forgets a computer after 30 days without contact, when it is erased \
+    or restored, and when its trust settings are reset";
+
+/// The first version in which a phone that stays locked for 72 hours restarts, and then sends
+/// nothing until its passcode is entered. Sources: naehrdine.blogspot.com, "Reverse Engineering iOS
+/// 18 Inactivity Reboot", 2024; that services wait for the first unlock after a start: Apple
+/// Platform Security, "Pairing model security for iPhone and iPad".
+const RESTARTS_WHEN_LOCKED: [u32; 3] = [18, 1, 0];
+
 fn locked(health: &Health, name: &str) -> Option<Line> {
     const TOPIC: &str = "lock";
     Some(if health.locked? {
+        let ios = match &health.facts {
+            Some(Ok(facts)) => ios_notes::version(&facts.ios),
+            _ => None,
+        };
+        let restarts = if ios.is_some_and(|ios| ios >= RESTARTS_WHEN_LOCKED) {
+            ". If it stays locked for 72 hours, it restarts, and then sends nothing until its \
+                passcode is entered"
+        } else {
+            ""
+        };
         Line::warning(TOPIC, format!("{name} is locked"))
-            .means(
+            .means(format!(
                 "a locked phone cannot be paired, asks for its passcode when a backup begins, and \
-                 may fail to send files (codes 104, 208)",
-            )
+                 may fail to send files (codes 104, 208){restarts}"
+            ))
             .concern(Concern::Locked)
     } else {
         Line::ok(TOPIC, format!("{name} is not locked"))
@@ -324,7 +354,7 @@ mod tests {
                 h.facts = Some(Err(trouble("refused")))
             }),
             (Problem, "phone", "stopped responding", |h| h.silent = true),
-            (Problem, "trust", "is not paired with Mira", |h| {
+            (Warning, "trust", "is not paired with Mira", |h| {
                 h.record = Some(Err(device::Error::NotPaired.into()));
                 h.session = None;
             }),

@@ -8,7 +8,7 @@ use super::facts::{Health, StoreFacts, StoredPhone};
 use super::line::Line;
 use crate::base::time;
 use crate::base::udid::Udid;
-use crate::base::units::{counted, size};
+use crate::base::units::{size, span};
 use crate::doctor::check_phone::name;
 use crate::store::capabilities::Abilities;
 
@@ -224,6 +224,13 @@ fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Durat
         .concern(Concern::NoDate);
     };
     match time::age(now, made) {
+        _ if stored.retired => Line::ok(
+            TOPIC,
+            format!(
+                "the last good backup of {name} was made {}, and the phone is retired",
+                time::local_text(made)
+            ),
+        ),
         None => Line::warning(
             TOPIC,
             format!(
@@ -233,16 +240,9 @@ fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Durat
         )
         .means("the clock of this computer or of the phone is or was wrong")
         .concern(Concern::FutureDate),
-        Some(_) if stored.retired => Line::ok(
-            TOPIC,
-            format!(
-                "the last good backup of {name} was made {}, and the phone is retired",
-                time::local_text(made)
-            ),
-        ),
         Some(age) if age > age_max => Line::warning(
             TOPIC,
-            format!("the last good backup of {name} is {} old", days(age)),
+            format!("the last good backup of {name} is {} old", span(age)),
         )
         .means("newer data exists only on the phone")
         .concern(Concern::Overdue),
@@ -286,16 +286,12 @@ fn last_verified(stored: &StoredPhone, name: &str, now: SystemTime) -> Option<Li
         None => format!("no backup of {name} has been verified since it was made"),
     };
     let line = match now.duration_since(last) {
-        Ok(age) if age > UNREAD_MAX => Line::warning(TOPIC, says)
+        Ok(age) if age > UNREAD_MAX && !stored.retired => Line::warning(TOPIC, says)
             .means("only reading the files reveals damage on the disk")
             .concern(Concern::NotVerified),
         _ => Line::ok(TOPIC, says),
     };
     Some(line)
-}
-
-fn days(age: Duration) -> String {
-    counted(age.as_secs() / 86_400, "day")
 }
 
 /// An estimate of the bytes that the next backup needs, with the reason.
@@ -361,16 +357,19 @@ fn space(
     const TOPIC: &str = "room";
     let free = store_facts.free_bytes?;
     let need = need(store_facts, stored, health)?;
-    let (bytes, why, word) = match &need {
-        Need::About(bytes, why) => (*bytes, why, "about"),
-        Need::AtMost(bytes, why) => (*bytes, why, "about"),
-    };
+    let (Need::About(bytes, why) | Need::AtMost(bytes, why)) = &need;
+    // The same sum as in the error of a backup: what the phone sends, and what it demands beyond.
+    let needed = bytes.saturating_add(SPARE_BYTES);
     let says = format!(
-        "the next backup of {name} needs {word} {}, and the store has {} free",
-        size(bytes),
+        "the next backup of {name} needs about {}, and the store has {} free",
+        size(needed),
         size(free)
     );
-    let missing_bytes = (bytes + SPARE_BYTES).saturating_sub(free);
+    let missing_bytes = needed.saturating_sub(free);
+    let why = format!(
+        "{why}; a phone wants {} free beyond what it sends",
+        size(SPARE_BYTES)
+    );
     let concern = Concern::StoreFull { missing_bytes };
     Some(match need {
         _ if missing_bytes == 0 => Line::ok(TOPIC, says).means(why),
@@ -629,6 +628,8 @@ mod tests {
             current: None,
             ..stored()
         };
+        let line = space(&store_facts(), &stored(), &health(), "x").unwrap();
+        assert!(line.says.contains("needs about 3.1 GB"), "{line:?}");
         assert_eq!(level(3 * GB + SPARE_BYTES, &stored()), Level::Ok);
         assert_eq!(level(3 * GB + SPARE_BYTES - 1, &stored()), Level::Problem);
         assert_eq!(level(79 * GB, &first), Level::Warning);

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::automation::schedule::{install, job_state};
-use crate::base::udid::Udid;
 use crate::{device, store};
 
 /// The concern of a finding that calls for an action of the user. A program gives its advice by it.
@@ -35,10 +34,7 @@ pub enum Concern {
     /// The phone is connected by Wi-Fi.
     OverWifi,
     /// This computer is not paired with the phone.
-    NotPaired {
-        /// The phone's UDID.
-        udid: Udid,
-    },
+    NotPaired,
     /// The pair record has no escrow bag.
     NoEscrowBag,
     /// The phone is locked.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::concern::Concern;
 use super::line::{Level, Line};
 use crate::base::phone_names;
+use crate::base::udid::Udid;
 use crate::device::Error;
 use crate::device::connector::Connector;
 use crate::doctor::computer::Places;
@@ -24,6 +25,10 @@ pub struct Report<F = Concern> {
     pub lines: Vec<Line<F>>,
     /// The facts that could not be determined here, each with the reason.
     pub not_looked_at: Vec<String>,
+    /// The phones that are connected or in the store, each by its UDID, with its name if it was
+    /// asked or if the store knows it.
+    #[serde(skip)]
+    pub phones: Vec<(Udid, Option<String>)>,
 }
 
 /// The options of an examination.
@@ -65,6 +70,7 @@ pub fn examine(connector: &Connector, options: &Options) -> Result<Report, Error
     for phone in seen.iter().filter(|p| is_meant(p.udid.as_str())) {
         phones.push(Health::ask(connector, phone.clone(), options.patience)?);
     }
+    let known = known(seen, &phones, &store_facts);
     store_facts
         .phones
         .retain(|stored| is_meant(stored.udid.as_str()));
@@ -89,7 +95,31 @@ pub fn examine(connector: &Connector, options: &Options) -> Result<Report, Error
         level: lines.iter().map(|l| l.level).max().unwrap_or(Level::Ok),
         not_looked_at: not_looked_at(&connection, &phones, &store_facts),
         lines,
+        phones: known,
     })
+}
+
+/// Returns the phones that are connected or in the store, each with its name if that is known.
+fn known(
+    seen: &[Attached],
+    asked: &[Health],
+    store_facts: &StoreFacts,
+) -> Vec<(Udid, Option<String>)> {
+    let connected = seen.iter().map(|phone| &phone.udid);
+    let stored = store_facts.phones.iter().map(|stored| &stored.udid);
+    let mut udids: Vec<&Udid> = connected.chain(stored).collect();
+    udids.sort_unstable();
+    udids.dedup();
+    let name = |udid: &Udid| {
+        let health = asked.iter().find(|health| health.phone.udid == *udid);
+        if let Some(Ok(facts)) = health.and_then(|health| health.facts.as_ref()) {
+            return Some(facts.name.clone());
+        }
+        let stored = store_facts.phones.iter().find(|s| s.udid == *udid)?;
+        stored.current.as_ref()?.name.clone()
+    };
+    let known = udids.into_iter().map(|udid| (udid.clone(), name(udid)));
+    known.collect()
 }
 
 /// Returns the UDID of the one phone that `text` identifies, connected or in the store; else `text`

@@ -63,11 +63,12 @@ static FACTS: [Fact; 7] = [
             of the files decides",
         concern: Some(Concern::IosUnconfirmed),
     },
-    // Source: protocol.md, "Restore".
+    // Sources: protocol.md, "Restore"; for supervision limd#1746, a report of two users.
     Fact {
         from: [27, 0, 0],
         to: LATER,
-        means: "iOS 27 changed how parts of a backup are restored: restore whole backups only",
+        means: "iOS 27 changed how parts of a backup are restored: restore whole backups only; \
+            and by reports, supervision by an organisation is not restored any more",
         concern: None,
     },
 ];

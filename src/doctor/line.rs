@@ -5,6 +5,34 @@ use serde::Serialize;
 use super::concern::{Concern, Trouble};
 use crate::base::udid::Udid;
 
+/// The subjects of the findings of an examination, of the config file and of jobs.
+/// docs/guide/troubleshooting.md explains each.
+pub const TOPICS: [&str; 23] = [
+    "usbmuxd",
+    "usb",
+    "programs",
+    "config",
+    "phone",
+    "ios",
+    "trust",
+    "lock",
+    "setup",
+    "battery",
+    "encryption",
+    "phone_room",
+    "clock",
+    "sync",
+    "notes",
+    "service",
+    "store",
+    "disk",
+    "draft",
+    "backup",
+    "verified",
+    "schedule",
+    "room",
+];
+
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -19,4 +19,4 @@ mod messages;
 
 pub use concern::{Concern, Trouble};
 pub use examine::{Options, Report, examine};
-pub use line::{Level, Line};
+pub use line::{Level, Line, TOPICS};

@@ -43,7 +43,8 @@ pub fn consider(chosen: &Chosen, monitor: &dyn Monitor) -> Result<Deleted, Error
     })
 }
 
-/// Returns the notes about a snapshot that may be deleted. If they cannot be read, it may be pinned.
+/// Returns the notes about a snapshot that may be deleted. If they cannot be read, it may be
+/// pinned.
 fn deletable(store: &Store, old: &Snapshot) -> Result<Note, Error> {
     if !store.is_marked() {
         return Err(Error::NotOurs(store.root().to_path_buf()));

@@ -100,6 +100,7 @@ pub fn dry_run(
         Err(e) => return Err(e),
     }
     Ok(doctor::Report {
+        phones: Vec::new(),
         level: lines
             .iter()
             .map(|line| line.level)

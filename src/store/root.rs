@@ -262,8 +262,8 @@ impl Store {
     }
 }
 
-/// Returns an error if a folder that does not exist yet would be inside a backup, or is a link whose
-/// target does not exist.
+/// Returns an error if a folder that does not exist yet would be inside a backup, or is a link
+/// whose target does not exist.
 fn check_above(root: &Path) -> Result<(), Error> {
     let cause = Absence::of(root);
     if matches!(cause, Absence::DeadLink { .. }) {

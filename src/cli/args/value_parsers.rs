@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use idev_backup::base::units::{parse_span, span};
+use idev_backup::doctor::TOPICS;
 use idev_backup::reader::selection::{Select, Wanted};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned, civil};
@@ -18,6 +19,17 @@ pub fn pattern(text: &str) -> Result<String, String> {
         Ok(_) => Ok(text.to_owned()),
         Err(e) => Err(e.to_string()),
     }
+}
+
+/// Parses a topic of `doctor`.
+pub fn topic(text: &str) -> Result<String, String> {
+    if TOPICS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{text:?} is not a topic of `doctor`; the topics are {}",
+        TOPICS.join(", ")
+    ))
 }
 
 /// Default of `--patience`: longer than the 30 minutes for which a phone waits for its passcode.

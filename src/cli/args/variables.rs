@@ -91,6 +91,7 @@ pub fn findings(mistakes: &[Mistake]) -> Vec<Line> {
         says: mistake.text.clone(),
         means: Some("every other command ends with exit code 2".to_owned()),
         hint: Some(mistake.hint.clone()),
+        ignored: false,
     };
     mistakes.iter().map(finding).collect()
 }

@@ -26,7 +26,13 @@ pub fn back_up(
 ) -> u8 {
     let show = Show::new(style);
     let several = phones.len() > 1;
-    let names = names(connector, store, phones);
+    let told = names(connector, store, phones);
+    let known: Vec<_> = phones
+        .iter()
+        .zip(&told)
+        .map(|(phone, name)| (phone.udid.as_str(), name.as_deref()))
+        .collect();
+    let names = phone_names::distinct(&known);
     let watches: Vec<Watch<'_>> = phones
         .iter()
         .zip(&names)
@@ -63,9 +69,11 @@ pub fn back_up(
     let mut parts = Vec::new();
     for (((result, watch), phone), name) in results.iter().zip(&watches).zip(phones).zip(&names) {
         let udid = phone.udid.as_str();
+        let selector = phone_names::selector(&known, udid);
         let named = Named {
             udid,
             name,
+            selector: several.then_some(selector.as_str()),
             prefix: &watch.prefix(),
             is_brief: several,
         };
@@ -89,18 +97,12 @@ const WORK: Work = Work {
     nothing_to_do: "nothing to do for",
 };
 
-/// Returns names that distinguish the phones. The store may know a phone that does not answer. A
-/// phone that is alone is not asked: its name comes with the backup.
-fn names(connector: &Connector, store: &Store, phones: &[Attached]) -> Vec<String> {
+/// Returns the names of the phones. The store may know a phone that does not answer. A phone that
+/// is alone is not asked: its name comes with the backup.
+fn names(connector: &Connector, store: &Store, phones: &[Attached]) -> Vec<Option<String>> {
     let name = |phone: &Attached| {
         let asked = (phones.len() > 1).then(|| connector.name(phone)).flatten();
         asked.or_else(|| list::phone_name(store, &phone.udid))
     };
-    let told: Vec<Option<String>> = phones.iter().map(name).collect();
-    let named: Vec<_> = phones
-        .iter()
-        .zip(&told)
-        .map(|(phone, name)| (phone.udid.as_str(), name.as_deref()))
-        .collect();
-    phone_names::distinct(&named)
+    phones.iter().map(name).collect()
 }

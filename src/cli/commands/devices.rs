@@ -1,7 +1,7 @@
 //! `idev-backup devices`
 
 use clap::Args;
-use idev_backup::base::time;
+use idev_backup::base::{phone_names, time};
 use idev_backup::device;
 use idev_backup::device::listing::{self, Device};
 use idev_backup::history::list;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::failure::Failure;
-use crate::cli::render::{output, table};
+use crate::cli::render::{output, table, typed};
 use crate::cli::{exit, hints};
 
 /// Show the connected phones, and whether they are ready for a backup
@@ -65,11 +65,26 @@ impl Devices {
         };
         let connector = self.connector.connector()?;
         let devices = listing::devices(&connector, last_backup)?;
-        let listed = |device| Listed {
-            hint: hints::listed(&device),
-            device,
-        };
-        Ok(devices.into_iter().map(listed).collect())
+        let hints: Vec<Option<String>> = devices.iter().map(hints::listed).collect();
+        let phones: Vec<_> = devices
+            .iter()
+            .map(|d| (d.udid.as_str(), d.name()))
+            .collect();
+        let completed = hints.into_iter().zip(&phones).map(|(hint, (udid, _))| {
+            let hint = hint?;
+            if phones.len() < 2 {
+                return Some(hint);
+            }
+            Some(typed::for_phone(
+                &hint,
+                &phone_names::selector(&phones, udid),
+            ))
+        });
+        let completed: Vec<Option<String>> = completed.collect();
+        let listed = devices.into_iter().zip(completed);
+        Ok(listed
+            .map(|(device, hint)| Listed { device, hint })
+            .collect())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::cli::args::folders;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
+use crate::cli::args::value_parsers::topic;
 use crate::cli::failure::Failure;
 use crate::cli::render::doctor::{Line, Report, show};
 use crate::cli::render::output;
@@ -41,6 +42,10 @@ pub struct Doctor {
     store: StoreArgs,
     #[command(flatten)]
     overdue: OverdueArgs,
+    /// Count findings of this topic instead of showing them, and leave them out of the exit code;
+    /// several topics with commas, or the option again
+    #[arg(long, value_name = "TOPIC", env = "IDEV_BACKUP_DOCTOR_IGNORE", value_delimiter = ',', value_parser = topic)]
+    ignore: Vec<String>,
     #[command(flatten)]
     pub(crate) connector: ConnectionArgs,
     #[command(flatten)]
@@ -122,10 +127,10 @@ impl Doctor {
                 says: e.to_string(),
                 means: None,
                 hint: hints::of(&e),
+                ignored: false,
             }],
         });
-        let worst = report.lines.iter().map(|line| line.level).max();
-        report.level = worst.unwrap_or(report.level);
+        report.ignore(&self.ignore);
         Ok(report)
     }
 }

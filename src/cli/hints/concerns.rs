@@ -5,7 +5,7 @@ use idev_backup::doctor::{Concern, Trouble};
 use idev_backup::restore;
 
 use super::device;
-use super::phone::{self, install_udev_rule};
+use super::phone::{self, PROTECTED, install_udev_rule};
 use super::schedule::{job, scheduler};
 use super::store::store;
 
@@ -28,16 +28,18 @@ pub fn concern(concern: &Concern) -> Option<String> {
             check that its udev rules are installed"
         }
         Concern::NotDetected => {
-            "unlock it and plug it in again; if that does not help, run `sudo systemctl restart \
-            usbmuxd`"
+            "unlock it, plug it in again and allow the accessory if it asks; if that does not \
+            help, run `sudo systemctl restart usbmuxd`"
         }
-        Concern::NoInterface => "unlock it, unplug it and plug it in again",
+        Concern::NoInterface => {
+            "unlock it, unplug it, plug it in again and allow the accessory if it asks"
+        }
         Concern::SlowUsb => "use another cable, and plug it into the computer rather than a hub",
         Concern::OtherProgram => "wait for it to end, or stop it",
 
         Concern::PhoneSilent => "unlock it and plug it in again; if that does not help, restart it",
         Concern::OverWifi => "connect it with its cable",
-        Concern::NotPaired { udid } => return Some(phone::pair(udid.as_str())),
+        Concern::NotPaired => phone::PAIRS_FIRST,
         Concern::NoEscrowBag => "pair again: `idev-backup unpair`, then `idev-backup pair`",
         Concern::Locked => "unlock it, and keep it unlocked until the backup has begun",
         Concern::EncryptionRequired => "run `idev-backup encryption on`, which sets one",
@@ -92,10 +94,7 @@ pub fn concern(concern: &Concern) -> Option<String> {
 
         Concern::NoJobs => "`idev-backup schedule add --daily 22:00` makes one",
         Concern::JobFailed { name } => {
-            return Some(format!(
-                "`idev-backup schedule run {name}` runs it here and shows why; docs/guide.md has \
-                the exit codes"
-            ));
+            return Some(format!("`idev-backup schedule log {name}` shows why"));
         }
         Concern::JobNotInstalled { name } => {
             return Some(format!(
@@ -184,13 +183,15 @@ pub fn before_restore(concern: &restore::Concern) -> Option<String> {
         Concern::PhoneFull { missing_bytes } => {
             return Some(format!(
                 "free {} on the phone (Settings > General > Storage), or erase it in its settings \
-                first",
+                first ({PROTECTED})",
                 size(*missing_bytes)
             ));
         }
         Concern::FindMyOn => {
-            "switch off Settings > [name] > Find My > Find My iPhone, and switch it on again \
-            afterwards"
+            return Some(format!(
+                "switch off Settings > [name] > Find My > Find My iPhone ({PROTECTED}), and switch \
+                it on again afterwards"
+            ));
         }
         Concern::FindMyUnknown => {
             "check Settings > [name] > Find My: a phone refuses restores while it is on (code 211)"

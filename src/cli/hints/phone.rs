@@ -13,13 +13,19 @@ const UNLOCK_OR_RESTART: &str =
     "unlock the phone; if that does not help, unplug it, restart it and plug it in again";
 const TAP_AGAIN: &str = "run `idev-backup pair` again and tap Trust";
 
+/// A condition for erasing a phone, resetting its settings and switching Find My off, since iOS
+/// 17.3. Sources: support.apple.com/120340; td.usnh.edu, "Security Delays with Stolen Device
+/// Protection", for the list of actions.
+pub const PROTECTED: &str = "with Stolen Device Protection this takes Face ID or Touch ID, and \
+    away from home and work an hour";
+
 /// Returns the advice for a failed communication with a phone, if there is any.
 pub fn device(error: &device::Error) -> Option<String> {
     use device::Error;
     let hint = match error {
         Error::NoDevice { .. } => {
-            "connect it with a cable, unlock it and tap Trust; `idev-backup devices` lists \
-            connected phones"
+            "connect it with a cable, unlock it, allow the accessory and tap Trust if it asks; \
+            `idev-backup devices` lists connected phones"
         }
         Error::WhichDevice { .. } => {
             "choose one with --device and its UDID or name (`create --all` backs up all of them)"
@@ -57,15 +63,14 @@ pub fn device(error: &device::Error) -> Option<String> {
 /// Returns the advice for a phone in the list of phones, if there is any.
 pub fn listed(phone: &Device) -> Option<String> {
     match phone.error.as_deref()? {
-        device::Error::NotPaired => Some(pair(&phone.udid)),
+        device::Error::NotPaired => Some(PAIRS_FIRST.to_owned()),
         e => device(e),
     }
 }
 
-/// Returns the advice to pair a phone.
-pub fn pair(udid: &str) -> String {
-    format!("run `idev-backup pair --device {udid}` and tap Trust on the phone")
-}
+/// The advice for a phone that is not paired: a backup asks for trust itself.
+pub const PAIRS_FIRST: &str = "run `idev-backup create`, which pairs first, and tap Trust on the \
+    phone";
 
 /// Returns the advice for an error code of lockdown, if there is any.
 pub fn lockdown(code: &str) -> Option<&'static str> {

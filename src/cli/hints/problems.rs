@@ -4,7 +4,7 @@ use idev_backup::automation::hooks;
 use idev_backup::base::problem::Problem;
 use idev_backup::{backup, encryption, history, restore};
 
-use super::phone::device;
+use super::phone::{PROTECTED, device};
 use super::store::{set_aside, store};
 
 /// Returns the advice for a problem, if there is any.
@@ -46,8 +46,11 @@ fn backup(problem: &backup::Problem) -> Option<String> {
             it again"
         }
         Problem::OtherPassword => {
-            "try other passwords with `idev-backup encryption check latest`; if none opens it, \
-            set a new one with `idev-backup encryption change` or reset all settings on the phone"
+            return Some(format!(
+                "try other passwords with `idev-backup encryption check latest`; if none opens \
+                it, set a new one with `idev-backup encryption change` or reset all settings on \
+                the phone ({PROTECTED})"
+            ));
         }
         Problem::NotOpened { .. } => FULL_AGAIN,
         Problem::NoLargeFiles => {

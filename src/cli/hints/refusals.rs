@@ -3,6 +3,8 @@
 use idev_backup::base::units::size;
 use idev_backup::mobilebackup::error_codes::{During, Lack, Refusal};
 
+use super::phone::PROTECTED;
+
 const AGAIN: &str = "restart the phone and run `idev-backup create` again";
 const FULL: &str = "run `idev-backup create --full`";
 const SAME_AGAIN: &str = "restart the phone and run the same command again";
@@ -30,7 +32,18 @@ pub fn refusal(refusal: &Refusal) -> Option<String> {
         }
         During::Restore { is_forbidden, .. } => restore(refusal.meaning, is_forbidden),
     };
-    hint.map(str::to_owned)
+    let is_protected = match refusal.during {
+        During::PasswordChange { has_old, .. } => has_old && refusal.meaning == 207,
+        During::Restore { .. } => refusal.meaning == 211,
+        During::Backup { .. } => false,
+    };
+    hint.map(|hint| {
+        if is_protected {
+            format!("{hint}; {PROTECTED}")
+        } else {
+            hint.to_owned()
+        }
+    })
 }
 
 fn free_space(lack: Lack) -> String {

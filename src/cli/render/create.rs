@@ -28,6 +28,8 @@ pub struct Named<'a> {
     pub name: &'a str,
     /// The words before each line about it.
     pub prefix: &'a str,
+    /// The text by which commands find it, if there are other phones.
+    pub selector: Option<&'a str>,
     /// True if one line must suffice, because there are other phones or later backups.
     pub is_brief: bool,
 }
@@ -63,7 +65,8 @@ pub fn ended(
             }
         }
         Err(e) => {
-            let code = output::backup_failure(prefix, e, Some(udid), style == Style::Json);
+            let selector = phone.selector;
+            let code = output::backup_failure(prefix, e, udid, selector, style == Style::Json);
             if style != Style::Json {
                 received(udid, store, e);
                 reassure(udid, store);

@@ -1,10 +1,11 @@
 //! Shows the findings of `doctor` and of a dry run.
 
+use idev_backup::base::phone_names;
 use idev_backup::base::units::counted;
 use idev_backup::doctor::{self, Level};
 use serde::Serialize;
 
-use crate::cli::render::output;
+use crate::cli::render::{output, typed};
 
 /// A finding with the program's advice.
 #[derive(Debug, Clone, Serialize)]
@@ -15,6 +16,8 @@ pub struct Line {
     pub says: String,
     pub means: Option<String>,
     pub hint: Option<String>,
+    /// True if the user ignores this topic, and the finding is not in order.
+    pub ignored: bool,
 }
 
 impl Line {
@@ -27,6 +30,7 @@ impl Line {
             says: line.says.clone(),
             means: line.means.clone(),
             hint: line.concern.as_ref().and_then(advise),
+            ignored: false,
         }
     }
 }
@@ -45,22 +49,42 @@ impl Report {
         report: doctor::Report<F>,
         advise: impl Fn(&F) -> Option<String> + Copy,
     ) -> Report {
+        let phones: Vec<_> = report
+            .phones
+            .iter()
+            .map(|(udid, name)| (udid.as_str(), name.as_deref()))
+            .collect();
+        let advised = |line| {
+            let mut line = Line::new(line, advise);
+            if let (Some(hint), Some(udid), 2..) = (&line.hint, &line.udid, phones.len()) {
+                let phone = phone_names::selector(&phones, udid);
+                line.hint = Some(typed::for_phone(hint, &phone));
+            }
+            line
+        };
         Report {
             level: report.level,
-            lines: report
-                .lines
-                .iter()
-                .map(|line| Line::new(line, advise))
-                .collect(),
+            lines: report.lines.iter().map(advised).collect(),
             not_looked_at: report.not_looked_at,
         }
+    }
+
+    /// Marks the findings of these topics as ignored, and determines the highest severity of the
+    /// others.
+    pub fn ignore(&mut self, topics: &[String]) {
+        for line in &mut self.lines {
+            let is_meant = topics.iter().any(|topic| topic == line.topic);
+            line.ignored = is_meant && line.level != Level::Ok;
+        }
+        let others = self.lines.iter().filter(|line| !line.ignored);
+        self.level = others.map(|line| line.level).max().unwrap_or(Level::Ok);
     }
 }
 
 /// Prints the findings and their number. `--quiet` leaves only warnings and problems.
 pub fn show(report: &Report) {
     let quiet = output::is_quiet();
-    let shown = |line: &&Line| !quiet || line.level != Level::Ok;
+    let shown = |line: &&Line| !line.ignored && (!quiet || line.level != Level::Ok);
     for line in report.lines.iter().filter(shown) {
         let word = match line.level {
             Level::Ok => "ok",
@@ -78,7 +102,19 @@ pub fn show(report: &Report) {
     for what in &report.not_looked_at {
         output::line(&format!("not checked: {what}"));
     }
-    let of = |level| report.lines.iter().filter(|l| l.level == level).count() as u64;
+    let ignored: Vec<&Line> = report.lines.iter().filter(|line| line.ignored).collect();
+    if !ignored.is_empty() {
+        let mut topics: Vec<&str> = ignored.iter().map(|line| line.topic).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        output::line(&format!(
+            "{} ignored: {}",
+            counted(ignored.len() as u64, "finding"),
+            topics.join(", ")
+        ));
+    }
+    let counts = |line: &&Line, level| !line.ignored && line.level == level;
+    let of = |level| report.lines.iter().filter(|l| counts(l, level)).count() as u64;
     output::line(&match (of(Level::Problem), of(Level::Warning)) {
         (0, 0) => "All is well.".to_owned(),
         (0, warnings) => format!("{}, 0 problems.", counted(warnings, "warning")),

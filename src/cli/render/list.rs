@@ -94,12 +94,16 @@ impl Names {
 
     /// Returns a command for this phone, which it names if the store has others.
     fn command(&self, command: &str, udid: &str) -> String {
-        let device = match self.0.get(udid) {
-            Some(_) if self.0.len() < 2 => String::new(),
-            Some((name, distinct)) if name == distinct => format!(" -d {}", typed::quoted(name)),
-            _ => format!(" -d {udid}"),
-        };
-        format!("`idev-backup {command}{device}`")
+        let command = format!("`idev-backup {command}`");
+        if self.0.len() < 2 && self.0.contains_key(udid) {
+            return command;
+        }
+        let phones: Vec<_> = self
+            .0
+            .iter()
+            .map(|(udid, (name, _))| (udid.as_str(), Some(name.as_str()).filter(|n| !n.is_empty())))
+            .collect();
+        typed::for_phone(&command, &phone_names::selector(&phones, udid))
     }
 }
 

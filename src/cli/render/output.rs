@@ -423,15 +423,20 @@ pub fn failure_of(prefix: &str, error: &Failure, udid: Option<&str>, as_json: bo
     described_failure(prefix, hints::describe(error), udid, as_json)
 }
 
-/// Reports a failed backup, with a phone's name in front.
+/// Reports a failed backup, with a phone's name in front. `selector` is the text by which commands
+/// find the phone, if there are others.
 pub fn backup_failure(
     prefix: &str,
     error: &backup::Error,
-    udid: Option<&str>,
+    udid: &str,
+    selector: Option<&str>,
     as_json: bool,
 ) -> u8 {
-    let described = hints::describe_backup(error);
-    described_failure(prefix, described, udid, as_json)
+    let mut described = hints::describe_backup(error);
+    if let (Some(hint), Some(selector)) = (&described.hint, selector) {
+        described.hint = Some(typed::for_phone(hint, selector));
+    }
+    described_failure(prefix, described, Some(udid), as_json)
 }
 
 /// Returns true if the command line asks for JSON. Words after `--` belong to another command.

@@ -33,6 +33,50 @@ pub fn in_text(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Completes the commands in a hint about one of several phones: adds `-d PHONE`, or names its
+/// backup, where the command does not do so yet.
+pub fn for_phone(text: &str, phone: &str) -> String {
+    let phone = quoted(phone);
+    map_commands(text, &|words: &str| {
+        let takes_device = FOR_DEVICE.iter().any(|command| begins(words, command));
+        let names_one = ["-d", "--device", "--all"]
+            .iter()
+            .any(|option| has(words, option));
+        if takes_device && !names_one {
+            return format!("{words} -d {phone}");
+        }
+        if has(words, "latest") {
+            let named = words.split(' ').map(|word| match word {
+                "latest" => phone.as_str(),
+                word => word,
+            });
+            return named.collect::<Vec<_>>().join(" ");
+        }
+        let is_bare = begins(words, "verify") && words.split(' ').skip(1).all(is_option);
+        if is_bare {
+            return format!("{words} {phone}");
+        }
+        words.to_owned()
+    })
+}
+
+/// Commands that take `--device`, as far as messages suggest them.
+const FOR_DEVICE: [&str; 9] = [
+    "create",
+    "doctor",
+    "pair",
+    "unpair",
+    "encryption on",
+    "encryption off",
+    "encryption change",
+    "encryption status",
+    "restore",
+];
+
+fn is_option(word: &str) -> bool {
+    word.starts_with('-')
+}
+
 /// Completes the commands in JSON.
 pub fn in_json(text: &str) -> Cow<'_, str> {
     let escaped = |words: &str| {
@@ -50,30 +94,41 @@ fn completed<'a>(text: &'a str, typed: &Typed, escaped: &dyn Fn(&str) -> String)
     if !is_any || !text.contains(COMMAND) {
         return text.into();
     }
+    let complete = |words: &str| format!("{words}{}", escaped(&added(words, typed)));
+    map_commands(text, &complete).into()
+}
+
+/// Replaces the words of each command in a text, without the name of the program.
+fn map_commands(text: &str, change: &dyn Fn(&str) -> String) -> String {
     let mut parts = text.split(COMMAND);
     let mut all = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         all.push_str(COMMAND);
         match part.split_once('`') {
             Some((words, rest)) => {
-                all.push_str(words);
-                all.push_str(&escaped(&added(words, typed)));
+                all.push_str(&change(words));
                 all.push('`');
                 all.push_str(rest);
             }
             None => all.push_str(part),
         }
     }
-    all.into()
+    all
+}
+
+fn begins(words: &str, command: &str) -> bool {
+    let rest = words.strip_prefix(command);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+}
+
+fn has(words: &str, option: &str) -> bool {
+    words.split(' ').any(|word| word == option)
 }
 
 /// Returns the options that a command lacks, with a space before each.
 fn added(words: &str, typed: &Typed) -> String {
-    let begins = |command: &str| {
-        let rest = words.strip_prefix(command);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-    };
-    let has = |option: &str| words.split(' ').any(|word| word == option);
+    let begins = |command: &str| begins(words, command);
+    let has = |option: &str| has(words, option);
     let option = |name: &str, value: &Option<String>| match value {
         Some(value) if !has(name) => format!(" {name} {}", quoted(value)),
         _ => String::new(),
@@ -159,6 +214,37 @@ mod tests {
             ),
         ] {
             assert_eq!(completed(text, &typed, &str::to_owned), expected);
+        }
+    }
+
+    #[test]
+    #[cfg(not(windows))]
+    fn commands_name_the_phone() {
+        for (text, expected) in [
+            (
+                "run `idev-backup create`",
+                "run `idev-backup create -d 'Kitchen iPad'`",
+            ),
+            (
+                "`idev-backup create --full -d X`",
+                "`idev-backup create --full -d X`",
+            ),
+            (
+                "`idev-backup encryption on`, `idev-backup encryption check latest`",
+                "`idev-backup encryption on -d 'Kitchen iPad'`, \
+                    `idev-backup encryption check 'Kitchen iPad'`",
+            ),
+            (
+                "`idev-backup verify --repair`",
+                "`idev-backup verify --repair 'Kitchen iPad'`",
+            ),
+            (
+                "`idev-backup verify --repair \"/x\"`",
+                "`idev-backup verify --repair \"/x\"`",
+            ),
+            ("`idev-backup list`", "`idev-backup list`"),
+        ] {
+            assert_eq!(for_phone(text, "Kitchen iPad"), expected);
         }
     }
 

@@ -13,6 +13,8 @@ pub(crate) enum Form {
     Phone,
     Level,
     Way,
+    /// Topics of `doctor`, as a list.
+    Topics,
     /// A duration; a number counts minutes.
     Patience,
 }
@@ -81,6 +83,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("hooks.time-limit", Form::Span, "kill a hook that runs longer than this"),
     key("hooks.notify", Form::Flag, "show desktop notifications"),
     key("watch.due-after", Form::Span, "back up a phone if its last backup is older than this"),
+    key("doctor.ignore", Form::Topics, "topics of findings that `doctor` counts and does not show"),
     key("log.file", Form::Place, "also append everything printed to stderr to this file"),
     key("log.level", Form::Level, "write only lines of this severity and above to the log: error, \
         warning or info"),
@@ -117,6 +120,11 @@ pub(crate) fn literal(name: &str, value: &str) -> String {
     match key.map(|key| key.form) {
         Some(Form::Flag) if ["true", "false"].contains(&value) => value.to_owned(),
         Some(Form::Number(..) | Form::Patience) if value.parse::<i64>().is_ok() => value.to_owned(),
+        Some(Form::Topics) => {
+            let topics = value.split(',').map(str::trim);
+            let topics = topics.filter(|topic| !topic.is_empty());
+            toml_edit::Value::from_iter(topics).to_string()
+        }
         _ => toml_edit::Value::from(value).to_string(),
     }
 }

@@ -67,8 +67,9 @@ impl Config {
                         .value_name("false");
                 }
                 match value {
-                    Some(value) => arg.default_value(value),
-                    None => arg,
+                    // An empty list of topics is none.
+                    Some(value) if !value.is_empty() => arg.default_value(value),
+                    _ => arg,
                 }
             });
         }
@@ -208,6 +209,13 @@ mod tests {
                 "unknown key",
                 "\"keep-last\" in [retention]",
             ),
+            (
+                "[doctor]\nignore = ['encrypt']",
+                2,
+                "\"encrypt\" is not a topic of `doctor`",
+                "topics",
+            ),
+            ("[doctor]\nignore = 'lock'", 2, "a list", "topics"),
             ("[log]\nlevel = 'loud'", 2, "\"warning\"", "error"),
         ] {
             let told = told(text);
@@ -259,6 +267,7 @@ mod tests {
                 Form::Level => "'info'",
                 Form::Way => "'usb'",
                 Form::Patience => "'31m'",
+                Form::Topics => "['encryption', 'verified']",
             };
             text += &format!("{leaf} = {value}\n");
         }

@@ -265,6 +265,18 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
             Ok(text) if ["error", "warning", "info"].contains(&text) => Ok(text.to_owned()),
             _ => Err("expected \"error\", \"warning\" or \"info\"".to_owned()),
         },
+        Form::Topics => {
+            let list = value.as_array();
+            let list = list.ok_or("expected a list of topics: [\"encryption\"]")?;
+            let mut topics = Vec::new();
+            for topic in list {
+                let text = topic.get_ref().as_str();
+                topics.push(value_parsers::topic(
+                    text.ok_or("expected topics in quotes")?,
+                )?);
+            }
+            Ok(topics.join(","))
+        }
         Form::Way => match text() {
             Ok(text) if ["usbmuxd", "usb"].contains(&text) => Ok(text.to_owned()),
             _ => Err("expected \"usbmuxd\" or \"usb\"".to_owned()),

@@ -22,6 +22,11 @@ const SECTIONS: &[(&str, &str)] = &[
         "How you are notified. A command gets a JSON object on its standard input.",
     ),
     ("watch", "For `idev-backup watch`."),
+    (
+        "doctor",
+        "Findings of `idev-backup doctor` that you accept. It counts them, and they do not change \
+        its exit code.",
+    ),
     ("log", "A log for jobs that nobody watches."),
 ];
 
@@ -63,6 +68,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("hooks.time-limit", "\"60s\""),
     ("hooks.notify", "false"),
     ("watch.due-after", "\"20h\""),
+    ("doctor.ignore", "[\"encryption\"]"),
     ("log.file", "\"~/idev-backup.log\""),
     ("log.level", "\"info\""),
 ];

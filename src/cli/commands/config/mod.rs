@@ -252,6 +252,7 @@ pub fn findings(path: &Path, mistakes: &[Mistake]) -> Vec<Line> {
         ),
         means: Some("every other command that reads the file ends with exit code 2".to_owned()),
         hint: mistake.hint.clone(),
+        ignored: false,
     };
     mistakes.iter().map(finding).collect()
 }

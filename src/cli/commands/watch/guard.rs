@@ -83,6 +83,16 @@ impl Guard<'_> {
         at.map_or_else(|| udid.to_string(), |at| distinct[at].clone())
     }
 
+    /// Returns the text by which commands find the phone.
+    fn selector(&self, udid: &Udid) -> String {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let known: Vec<_> = names
+            .iter()
+            .map(|(udid, name)| (udid.as_str(), Some(name.as_str())))
+            .collect();
+        phone_names::selector(&known, udid.as_str())
+    }
+
     /// Keeps the name that a phone tells.
     fn learn(&self, phone: &Attached) {
         if let Some(name) = self.connector.name(phone) {
@@ -151,6 +161,7 @@ impl Watcher for Guard<'_> {
                     udid: udid.as_str(),
                     name: &self.name(udid),
                     prefix: &format!("{} {}", output::stamp(), self.prefix(udid)),
+                    selector: Some(&self.selector(udid)),
                     is_brief: true,
                 };
                 ended(&named, result, self.store, self.style);
