@@ -676,6 +676,36 @@ fn hints_name_the_phone_among_several() {
     assert!(ran.err.contains(words), "{}", ran.err);
 }
 
+/// Checks that findings tell phones of one name apart.
+#[test]
+fn phones_of_one_name_are_told_apart() {
+    let rig = Rig::backed_up();
+    rig.daemon
+        .attach(idev_backup::simulator::Phone::new(PhoneConfig {
+            udid: "00008130-000000000000002E".parse().unwrap(),
+            ..config()
+        }));
+    let report = examined(&rig);
+    told(
+        &report,
+        Level::Ok,
+        "backup",
+        "of Mira's iPhone (..6F70) was made",
+    );
+    told(
+        &report,
+        Level::Warning,
+        "backup",
+        "no backup of Mira's iPhone (..002E)",
+    );
+    told(
+        &report,
+        Level::Ok,
+        "trust",
+        "Mira's iPhone (..6F70) and this computer",
+    );
+}
+
 #[test]
 fn guide_lists_every_topic() {
     let guide = include_str!("../docs/guide/troubleshooting.md");

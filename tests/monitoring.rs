@@ -382,6 +382,15 @@ fn copy_all_mirrors_a_store() {
     let summary = ran.last_object();
     assert_eq!(summary["parts"][0]["result"], "nothing_to_do");
     runs(&rig, &["copy", "--all", "latest", mirror], 2);
+    // Advice about the target names no option for the store that is copied.
+    let file = rig.dir.path().join("sentinel");
+    let into = file.join("x");
+    for args in [&["copy", "--all"][..], &["copy", "Kitchen"]] {
+        let args = [args, &[into.to_str().unwrap(), "--new-store"]].concat();
+        let ran = runs(&rig, &args, 1);
+        assert!(ran.err.contains("as the target"), "{}", ran.all());
+        assert!(!ran.err.contains("with --store"), "{}", ran.err);
+    }
     // Without a name, `copy` takes the current backup of a store with one phone.
     let ran = runs(&rig, &["copy", mirror], 1);
     assert!(ran.err.contains("Mira's iPhone@"), "{}", ran.all());

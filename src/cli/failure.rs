@@ -24,6 +24,9 @@ pub enum Failure {
     /// The store could not be used.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The store that receives a copy could not be used.
+    #[error(transparent)]
+    CopyTarget(store::Error),
     /// A check or a repair could not be done.
     #[error(transparent)]
     Verify(#[from] verify::Error),
@@ -92,7 +95,7 @@ impl Failure {
             Failure::Device(e) => e.kind(),
             Failure::Read(e) => e.kind(),
             Failure::Export(e) => e.kind(),
-            Failure::Store(e) => e.kind(),
+            Failure::Store(e) | Failure::CopyTarget(e) => e.kind(),
             Failure::Verify(e) => e.kind(),
             Failure::History(e) => e.kind(),
             Failure::Backup(e) => e.kind(),

@@ -77,7 +77,7 @@ impl Connector {
             [phone] => Ok(phone.clone()),
             [] => Err(Error::NoDevice {
                 wanted: wanted.map(str::to_owned),
-                present: phones.iter().map(|p| p.udid.to_string()).collect(),
+                present: phones.iter().map(|p| self.named(p)).collect(),
             }),
             _ => Err(Error::WhichDevice {
                 wanted: wanted.map(str::to_owned),

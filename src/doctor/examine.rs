@@ -71,6 +71,7 @@ pub fn examine(connector: &Connector, options: &Options) -> Result<Report, Error
         phones.push(Health::ask(connector, phone.clone(), options.patience)?);
     }
     let known = known(seen, &phones, &store_facts);
+    tell_apart(&known, &mut phones, &mut store_facts);
     store_facts
         .phones
         .retain(|stored| is_meant(stored.udid.as_str()));
@@ -120,6 +121,30 @@ fn known(
     };
     let known = udids.into_iter().map(|udid| (udid.clone(), name(udid)));
     known.collect()
+}
+
+/// Gives phones of the same name different ones, for the findings.
+fn tell_apart(
+    known: &[(Udid, Option<String>)],
+    asked: &mut [Health],
+    store_facts: &mut StoreFacts,
+) {
+    let phones: Vec<_> = known
+        .iter()
+        .map(|(udid, name)| (udid.as_str(), name.as_deref()))
+        .collect();
+    let names = phone_names::distinct(&phones);
+    for ((udid, _), name) in known.iter().zip(names) {
+        let health = asked.iter_mut().find(|health| health.phone.udid == *udid);
+        if let Some(Ok(facts)) = health.and_then(|health| health.facts.as_mut()) {
+            facts.name.clone_from(&name);
+        }
+        let stored = store_facts.phones.iter_mut().find(|s| s.udid == *udid);
+        let backup = stored.and_then(|stored| stored.current.as_mut());
+        if let Some(backup) = backup.filter(|backup| backup.name.is_some()) {
+            backup.name = Some(name);
+        }
+    }
 }
 
 /// Returns the UDID of the one phone that `text` identifies, connected or in the store; else `text`

@@ -7,6 +7,7 @@ use idev_backup::base::udid::Udid;
 use idev_backup::store::retention::{Policy, Within};
 
 use crate::cli::args::config::Config;
+use crate::cli::args::value_parsers::count;
 
 /// Retention rules. A rule only ever keeps snapshots; several rules add up.
 #[derive(Args, Clone, Default)]
@@ -17,20 +18,22 @@ pub struct KeepArgs {
         long,
         value_name = "N",
         alias = "keep",
-        env = "IDEV_BACKUP_RETENTION_KEEP_LAST"
+        env = "IDEV_BACKUP_RETENTION_KEEP_LAST",
+        value_parser = count,
+        allow_negative_numbers = true
     )]
     pub(crate) keep_last: Option<u32>,
     /// Keep the newest snapshot of each of the last N days that have one
-    #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_DAILY")]
+    #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_DAILY", value_parser = count, allow_negative_numbers = true)]
     pub(crate) keep_daily: Option<u32>,
     /// Keep the newest snapshot of each of the last N weeks that have one
-    #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_WEEKLY")]
+    #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_WEEKLY", value_parser = count, allow_negative_numbers = true)]
     pub(crate) keep_weekly: Option<u32>,
     /// Keep the newest snapshot of each of the last N months that have one
-    #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_MONTHLY")]
+    #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_MONTHLY", value_parser = count, allow_negative_numbers = true)]
     pub(crate) keep_monthly: Option<u32>,
     /// Keep the newest snapshot of each of the last N years that have one
-    #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_YEARLY")]
+    #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_YEARLY", value_parser = count, allow_negative_numbers = true)]
     pub(crate) keep_yearly: Option<u32>,
     /// Keep all snapshots younger than this: 12h, 30d, 8w, 6m (months), 2y
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_RETENTION_KEEP_WITHIN")]

@@ -21,6 +21,12 @@ pub fn pattern(text: &str) -> Result<String, String> {
     }
 }
 
+/// Parses a number of things.
+pub fn count(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| "expected a whole number, such as 3".to_owned())
+}
+
 /// Parses a topic of `doctor`.
 pub fn topic(text: &str) -> Result<String, String> {
     if TOPICS.contains(&text) {

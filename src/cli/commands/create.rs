@@ -114,8 +114,9 @@ impl Create {
             // The user who interrupted it is watching, so no notification is needed.
             Err(e @ Failure::Interrupted) => output::failure(&e, None, self.output.json),
             Err(e) => {
-                policy::tell_failed(hints::describe(&e), self.wanted(), &plan, &token, &watch);
-                output::failure(&e, None, self.output.json)
+                let described = hints::describe_before_backup(&e);
+                policy::tell_failed(described.clone(), self.wanted(), &plan, &token, &watch);
+                output::described_failure("", described, None, self.output.json)
             }
         }
     }

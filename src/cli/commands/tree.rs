@@ -21,9 +21,14 @@ pub struct Tree {
     #[arg(value_name = "DOMAIN[/PATH]")]
     place: Option<String>,
     /// Draw N levels; the sums of a folder include everything deeper
-    #[arg(long, value_name = "N", default_value_t = DEPTH_MAX, hide_default_value = true,
-          value_parser = clap::value_parser!(u16).range(0..=i64::from(DEPTH_MAX)))]
+    #[arg(long, value_name = "N", default_value_t = DEPTH_MAX, hide_default_value = true, value_parser = depth)]
     depth: u16,
+}
+
+/// Parses a number of levels.
+fn depth(text: &str) -> Result<u16, String> {
+    let depth = text.parse().ok().filter(|depth| *depth <= DEPTH_MAX);
+    depth.ok_or_else(|| format!("expected a whole number from 0 to {DEPTH_MAX}"))
 }
 
 impl Tree {

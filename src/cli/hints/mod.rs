@@ -39,6 +39,26 @@ pub fn describe(failure: &Failure) -> Described {
     }
 }
 
+/// Describes a failure before a backup, for which `--all` may be the answer.
+pub fn describe_before_backup(failure: &Failure) -> Described {
+    let mut described = describe(failure);
+    if let Failure::Device(idev_backup::device::Error::WhichDevice { .. }) = failure {
+        described.hint = described
+            .hint
+            .map(|hint| format!("{hint}, or back up all of them with --all"));
+    }
+    described
+}
+
+/// Returns the advice for the target of a copy, which no option names.
+fn copy_target(error: &idev_backup::store::Error) -> Option<String> {
+    if let idev_backup::store::Error::NoStore { .. } = error {
+        let hint = "check the path, and that its disk is connected; --new-store makes a new store";
+        return Some(format!("{hint} there"));
+    }
+    store(error).map(|hint| hint.replace("with --store", "as the target"))
+}
+
 /// Describes a failed backup for the user's hooks.
 pub fn describe_backup(error: &BackupError) -> Described {
     Described {
@@ -61,6 +81,7 @@ fn by_cause(failure: &Failure) -> Option<String> {
         Failure::Read(e) => read(e),
         Failure::Export(e) => export(e),
         Failure::Store(e) => store(e).map(str::to_owned),
+        Failure::CopyTarget(e) => copy_target(e),
         Failure::Verify(e) => verify(e),
         Failure::History(e) => history(e),
         Failure::Backup(e) => backup(e),

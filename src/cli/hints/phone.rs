@@ -27,9 +27,7 @@ pub fn device(error: &device::Error) -> Option<String> {
             "connect it with a cable, unlock it, allow the accessory and tap Trust if it asks; \
             `idev-backup devices` lists connected phones"
         }
-        Error::WhichDevice { .. } => {
-            "choose one with --device and its UDID or name (`create --all` backs up all of them)"
-        }
+        Error::WhichDevice { .. } => "choose one with --device and its UDID or name",
         Error::Transport(e) => return transport(e),
         Error::Lockdown { code, .. } => lockdown(code)?,
         Error::NotPaired => "run `idev-backup pair` and tap Trust on the phone",

@@ -480,7 +480,13 @@ pub fn failure_object(text: &str, hint: Option<&str>, exit_code: u8) {
     object("error", None, &failure);
 }
 
-fn described_failure(prefix: &str, described: Described, udid: Option<&str>, as_json: bool) -> u8 {
+/// Reports a failure that is described already, and returns its exit code.
+pub fn described_failure(
+    prefix: &str,
+    described: Described,
+    udid: Option<&str>,
+    as_json: bool,
+) -> u8 {
     let Described {
         text,
         exit_code,

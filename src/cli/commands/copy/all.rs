@@ -5,7 +5,7 @@ use idev_backup::history::change::Chosen;
 use idev_backup::history::each::{One, each};
 use idev_backup::store::Store;
 
-use super::Copy;
+use super::{Copy, of_copy};
 use crate::cli::args::folders;
 use crate::cli::failure::Failure;
 use crate::cli::render::closing::{self, Part, Work};
@@ -58,7 +58,7 @@ fn copy_one(one: One, source: &Store, target: &Store, show: &Show, style: Style)
     match came {
         Ok(came) => briefly("copied", &came, &one.name, &watch, style),
         Err(e) => {
-            let e = Failure::from(e);
+            let e = of_copy(e, target);
             let code = output::failure_of(&watch.prefix(), &e, Some(&udid), style == Style::Json);
             Part::ended(&udid, &one.name, code, Some(e.to_string()))
         }

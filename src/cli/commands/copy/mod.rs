@@ -5,8 +5,8 @@ mod all;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use idev_backup::history::adopt;
 use idev_backup::history::change::{self, Chosen};
+use idev_backup::history::{self, adopt};
 use idev_backup::store::Store;
 
 use crate::cli::args::folders;
@@ -60,7 +60,8 @@ impl Copy {
             let name = self.snapshot.as_deref();
             let from: Chosen = change::find_or_current::<Failure>(self.store.open(), name)?;
             let target = self.target_for(&from.store, watch)?;
-            let came = adopt::copy(&from, &target, watch)?;
+            let came = adopt::copy(&from, &target, watch);
+            let came = came.map_err(|e| of_copy(e, &target))?;
             folders::remember_contents(&target);
             Ok(came)
         })
@@ -70,12 +71,29 @@ impl Copy {
     fn target_for(&self, source: &Store, watch: &Watch<'_>) -> Result<Store, Failure> {
         let target = store::whole(&self.target)?;
         apart(&target, source)?;
-        let target = store::open(&target, self.new_store, true)?;
-        target.make(watch)?;
+        let target = store::open(&target, self.new_store, true).map_err(|e| match e {
+            Failure::Store(e) => Failure::CopyTarget(e),
+            e => e,
+        })?;
+        target.make(watch).map_err(Failure::CopyTarget)?;
         // The target of `..` is certain only now that the whole path exists.
         apart(target.root(), source)?;
         Ok(target)
     }
+}
+
+/// Returns the failure of a copy. If the target causes it, another target may help.
+fn of_copy(error: history::Error, target: &Store) -> Failure {
+    match error {
+        history::Error::Store(e) if e.is_full() || is_below(&e, target.root()) => {
+            Failure::CopyTarget(e)
+        }
+        e => e.into(),
+    }
+}
+
+fn is_below(error: &idev_backup::store::Error, folder: &Path) -> bool {
+    matches!(error, idev_backup::store::Error::Io { path, .. } if path.starts_with(folder))
 }
 
 fn apart(target: &Path, source: &Store) -> Result<(), Failure> {
