@@ -554,3 +554,26 @@ fn terminal_wraps_reports_and_not_data() {
         assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
     }
 }
+
+/// Checks that the table of `list` fits 80 columns with everything that it can show, and that a
+/// terminal that is too narrow for it gets a block for each backup with the whole name.
+#[test]
+#[cfg(unix)]
+fn list_fits_its_terminal() {
+    let rig = Rig::new();
+    rig.create();
+    rig.create();
+    runs(&rig, &["pin", "latest"], 0);
+    runs(&rig, &["verify"], 0);
+    for (columns, is_table) in [(120, true), (80, true), (40, false)] {
+        let (code, shown) = in_a_terminal(program(&rig).arg("list"), columns);
+        assert_eq!(code, 0, "{shown}");
+        let table = shown.lines().take_while(|line| line.contains("  "));
+        assert_eq!(table.count() == 3, is_table, "{shown}");
+        assert_eq!(shown.starts_with("NAME "), is_table, "{shown}");
+        assert!(is_table || !shown.contains('…'), "{shown}");
+        for line in shown.lines().take(3) {
+            assert!(line.chars().count() <= usize::from(columns), "{line}");
+        }
+    }
+}

@@ -10,8 +10,8 @@ use idev_backup::history::list::{Backup, Overview, Phone};
 
 use crate::cli::render::{output, table, typed};
 
-/// Longest name of a phone in a table on a terminal, in characters.
-const NAME_MAX: usize = 15;
+/// Longest names of phones in a table on a terminal, in characters: the longest that fits is used.
+const NAMES_MAX: [usize; 4] = [15, 12, 10, 8];
 
 /// Prints a line for each backup and each phone. `wide` adds more columns.
 pub fn show(overview: &Overview, store: &Path, wide: bool) {
@@ -24,14 +24,30 @@ pub fn show(overview: &Overview, store: &Path, wide: bool) {
     }
     let with_sizes = overview.backups.iter().any(|b| b.frees_bytes.is_some());
     let names = Names::of(overview);
-    let columns = Columns {
+    let is_terminal = output::is_terminal();
+    let mut columns = Columns {
         wide,
         with_sizes,
-        is_terminal: output::is_terminal(),
+        with_kept: wide || !is_terminal || overview.backups.iter().any(|b| kept(b) != "-"),
+        name_max: None,
         names: &names,
     };
-    let mut rows = vec![columns.heads()];
-    rows.extend(overview.backups.iter().map(|backup| columns.row(backup)));
+    let rows_of = |columns: &Columns<'_>| {
+        let rows = overview.backups.iter().map(|backup| columns.row(backup));
+        std::iter::once(columns.heads()).chain(rows).collect()
+    };
+    let whole: Vec<Vec<String>> = rows_of(&columns);
+    let mut rows = whole.clone();
+    for name_max in NAMES_MAX {
+        if wide || table::fits(&rows) {
+            break;
+        }
+        columns.name_max = Some(name_max);
+        rows = rows_of(&columns);
+    }
+    if !table::fits(&rows) || !columns.tell_phones_apart(&overview.backups) {
+        rows = whole;
+    }
     table::table(&rows)
         .iter()
         .filter(|line| !line.is_empty())
@@ -111,7 +127,10 @@ impl Names {
 struct Columns<'a> {
     wide: bool,
     with_sizes: bool,
-    is_terminal: bool,
+    /// Show why backups are kept. A terminal gets this column only if there is a reason.
+    with_kept: bool,
+    /// Longest name of a phone, in characters.
+    name_max: Option<usize>,
     names: &'a Names,
 }
 
@@ -127,7 +146,9 @@ impl Columns<'_> {
         }
         heads.push("SIZE");
         heads.extend(self.with_sizes.then_some("FREES"));
-        heads.extend(["VERIFIED", "KEPT", "ID"]);
+        heads.push("VERIFIED");
+        heads.extend(self.with_kept.then_some("KEPT"));
+        heads.push("ID");
         heads.extend(self.wide.then_some("FOLDER"));
         heads.into_iter().map(str::to_owned).collect()
     }
@@ -152,7 +173,7 @@ impl Columns<'_> {
         let frees = || backup.frees_bytes.map_or_else(|| "?".to_owned(), size);
         cells.extend(self.with_sizes.then(frees));
         cells.push(self.verified(backup));
-        cells.push(kept(backup));
+        cells.extend(self.with_kept.then(|| kept(backup)));
         cells.push(or_unknown(&backup.stamp));
         if self.wide {
             let folder = backup.path.rsplit(['/', '\\']).next();
@@ -161,11 +182,20 @@ impl Columns<'_> {
         cells
     }
 
+    /// Returns true if no two phones have the same name in the table.
+    fn tell_phones_apart(&self, backups: &[Backup]) -> bool {
+        let mut phones = BTreeMap::new();
+        backups
+            .iter()
+            .all(|backup| *phones.entry(self.name(backup)).or_insert(&backup.udid) == &backup.udid)
+    }
+
     fn name(&self, backup: &Backup) -> String {
         let name = backup.name.clone().unwrap_or_else(|| "?".to_owned());
         let tail = self.names.tail(&backup.udid);
-        let max = NAME_MAX.saturating_sub(tail.chars().count()).max(2);
-        if self.wide || !self.is_terminal || name.chars().count() <= max {
+        let max = self.name_max.unwrap_or(usize::MAX);
+        let max = max.saturating_sub(tail.chars().count()).max(2);
+        if name.chars().count() <= max {
             return name + tail;
         }
         let head = name.chars().take(max - 1).chain(['…']);

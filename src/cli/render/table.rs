@@ -2,25 +2,22 @@
 
 use super::output::one_line;
 
+/// Blanks between two columns. A narrow terminal gets fewer.
+const GAP: usize = 3;
+const NARROW_GAP: usize = 2;
+
 /// Aligns the columns of a table. If the terminal is too narrow, each row becomes a block of lines
 /// instead.
 pub fn table(rows: &[Vec<String>]) -> Vec<String> {
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| row.iter().map(|cell| one_line(cell)).collect())
-        .collect();
-    let lines = aligned(&rows);
-    let widest = lines
-        .iter()
-        .map(|line| line.chars().count())
-        .max()
-        .unwrap_or(0);
-    let out = console::Term::stdout();
-    if !out.is_term() || widest <= usize::from(out.size().1) {
-        return lines;
+    let rows = on_one_line(rows);
+    for gap in [GAP, NARROW_GAP] {
+        let lines = aligned(&rows, gap);
+        if fits_terminal(&lines) {
+            return lines;
+        }
     }
     let Some((heads, rows)) = rows.split_first() else {
-        return lines;
+        return Vec::new();
     };
     let block = |row: &Vec<String>| {
         let mut cells = heads.iter().zip(row);
@@ -35,7 +32,23 @@ pub fn table(rows: &[Vec<String>]) -> Vec<String> {
         .collect()
 }
 
-fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+/// Returns true if [`table`] prints these rows as a table.
+pub fn fits(rows: &[Vec<String>]) -> bool {
+    fits_terminal(&aligned(&on_one_line(rows), NARROW_GAP))
+}
+
+fn fits_terminal(lines: &[String]) -> bool {
+    let out = console::Term::stdout();
+    let widest = lines.iter().map(|line| line.chars().count()).max();
+    !out.is_term() || widest.unwrap_or(0) <= usize::from(out.size().1)
+}
+
+fn on_one_line(rows: &[Vec<String>]) -> Vec<Vec<String>> {
+    let cells = |row: &Vec<String>| row.iter().map(|cell| one_line(cell)).collect();
+    rows.iter().map(cells).collect()
+}
+
+fn aligned(rows: &[Vec<String>], gap: usize) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |c: usize| {
         rows.iter()
@@ -50,7 +63,11 @@ fn aligned(rows: &[Vec<String>]) -> Vec<String> {
             .iter()
             .zip(&widths)
             .map(|(text, &width)| format!("{text:<width$}"));
-        cells.collect::<Vec<_>>().join("   ").trim_end().to_owned()
+        cells
+            .collect::<Vec<_>>()
+            .join(&" ".repeat(gap))
+            .trim_end()
+            .to_owned()
     };
     rows.iter().map(aligned).collect()
 }
