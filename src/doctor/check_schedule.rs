@@ -33,7 +33,7 @@ pub struct Trouble {
 pub fn judge(jobs: &Jobs) -> Vec<Line> {
     let (found, unread) = jobs.list();
     if found.is_empty() && unread.is_empty() {
-        return vec![Line::ok(TOPIC, "no job makes backups by itself").concern(Concern::NoJobs)];
+        return vec![Line::ok(TOPIC, "no backup is scheduled").concern(Concern::NoJobs)];
     }
     let mut lines = Vec::new();
     for job in &found {
