@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use idev_backup::simulator::{Phone, PhoneConfig, Trust};
+use idev_backup::simulator::{Content, Phone, PhoneConfig, Trust};
 use serde_json::Value;
 
 #[cfg(unix)]
@@ -576,4 +576,43 @@ fn list_fits_its_terminal() {
             assert!(line.chars().count() <= usize::from(columns), "{line}");
         }
     }
+}
+
+/// Checks that a terminal of 40 columns without UTF-8 gets progress in ASCII, and that no number
+/// there loses its unit.
+#[test]
+#[cfg(target_os = "linux")]
+fn narrow_ascii_terminal_shows_whole_numbers() {
+    let rig = Rig::with(PhoneConfig {
+        content: Content {
+            small: 2000,
+            bulk: 6,
+            bulk_size: 30 << 20,
+            ..small()
+        },
+        ..config()
+    });
+    let mut command = program(&rig);
+    command.args(["create", "--new-store"]).env("LANG", "C");
+    command.env_remove("LC_ALL").env_remove("LC_CTYPE");
+    let (code, shown) = in_a_terminal(&mut command, 40);
+    assert_eq!(code, 0, "{shown}");
+    let strange: Vec<&str> = shown.lines().filter(|line| !line.is_ascii()).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+    // A line of progress is drawn over the one before.
+    let drawn = shown
+        .split(['\r', '\n'])
+        .filter(|line| line.contains("Receiving  "));
+    let mut count = 0;
+    for line in drawn {
+        let line = console::strip_ansi_codes(line);
+        let line = line.trim_end();
+        assert!(line.chars().count() <= 40, "{line:?}");
+        if line.contains('%') {
+            let ends = ["%", "MB", "GB", "KB", "bytes", "left", "files", "/s"];
+            assert!(ends.iter().any(|end| line.ends_with(end)), "{line:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 0, "{shown:?}");
 }

@@ -344,6 +344,56 @@ fn foreign_backup_is_kept_unchanged() {
     );
 }
 
+/// A monitor that takes its time at each phase, so that progress is due at the first file.
+#[derive(Default)]
+struct Slow(Recorder);
+
+impl Monitor for Slow {
+    fn event(&self, event: Event) {
+        if matches!(event, Event::Phase { .. }) {
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        self.0.event(event);
+    }
+}
+
+/// Checks that a full backup expects as many bytes as the previous backup has, and that neither a
+/// first backup nor an incremental one expects any number.
+#[test]
+fn full_backup_expects_the_previous_size() {
+    let rig = Rig::new();
+    let expected = |full| {
+        let slow = Slow::default();
+        let options = Options { full, ..options() };
+        rig.try_create(&options, &slow).unwrap();
+        let events = slow.0.events().into_iter();
+        let totals = events.filter_map(|event| match event {
+            Event::Progress {
+                bytes_total, bytes, ..
+            } if bytes > 0 => Some(bytes_total),
+            _ => None,
+        });
+        totals.collect::<Vec<_>>()
+    };
+    let first = expected(false);
+    assert!(
+        !first.is_empty() && first.iter().all(Option::is_none),
+        "{first:?}"
+    );
+    let report = fs::read(
+        rig.store
+            .current(rig.udid())
+            .unwrap()
+            .unwrap()
+            .report()
+            .unwrap(),
+    );
+    let report: serde_json::Value = serde_json::from_slice(&report.unwrap()).unwrap();
+    let full = expected(true);
+    assert_eq!(full.first(), Some(&report["bytes"].as_u64()), "{full:?}");
+    assert!(expected(false).iter().all(Option::is_none));
+}
+
 // ---- interrupted connections ----
 
 /// Runs a backup that `fault` cuts short, and checks that the last good backup stays and that the

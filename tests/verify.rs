@@ -733,3 +733,32 @@ fn simulated_keybag_is_parsed() {
     assert_eq!(bag.class_keys.len(), 11);
     assert_eq!(bag.first_derivation.unwrap().iterations, 10_000_000);
 }
+
+/// Checks that a check of every byte expects the size of the backup, and a quick one the number of
+/// its files.
+#[test]
+fn check_knows_how_much_it_reads() {
+    let rig = Rig::backed_up();
+    let report = fs::read(
+        rig.store
+            .current(rig.udid())
+            .unwrap()
+            .unwrap()
+            .report()
+            .unwrap(),
+    );
+    let report: serde_json::Value = serde_json::from_slice(&report.unwrap()).unwrap();
+    for (args, bytes) in [
+        (&["verify"][..], report["bytes"].clone()),
+        (&["verify", "--quick"], serde_json::Value::Null),
+    ] {
+        let ran = ended(program(&rig).args(args).arg("--json"));
+        let progress = ran.object("progress");
+        assert_eq!(progress["bytes_total"], bytes, "{progress}");
+        assert_eq!(progress["files_total"], report["files"], "{progress}");
+        assert!(
+            progress["percent"].as_f64().is_some_and(|p| p <= 100.0),
+            "{progress}"
+        );
+    }
+}

@@ -47,6 +47,7 @@ pub fn create(
         monitor: &noted,
         started: (SystemTime::now(), Instant::now()),
         seconds: Seconds::default(),
+        expected: None,
     };
     let wait = options.trust_wait;
     let open = || trust::session_or_pair(run.connector, phone, wait, run.monitor);
@@ -88,6 +89,8 @@ struct Run<'a> {
     monitor: &'a dyn Monitor,
     started: (SystemTime, Instant),
     seconds: Seconds,
+    /// Size of the files that the phone is expected to send, in bytes.
+    expected: Option<u64>,
 }
 
 /// The result of our own check.
@@ -127,8 +130,12 @@ impl Run<'_> {
         let clock = Instant::now();
         let begun = plan::begin(store, udid, options, lock, token, monitor)?;
         self.seconds.clone = clock.elapsed().as_secs_f64();
-        plan::announce(&begun, facts, state, options, store, monitor);
+        let is_full = plan::announce(&begun, facts, state, options, store, monitor);
         let Begun { draft, origin, .. } = begun;
+        if is_full && !matches!(origin, Origin::Resumed { .. }) {
+            let previous = store.current(udid).ok().flatten();
+            self.expected = previous.and_then(|previous| previous.reported_size());
+        }
         Ok((draft, origin))
     }
 
@@ -144,6 +151,7 @@ impl Run<'_> {
             state,
             options: self.options,
             store: self.store,
+            expected: self.expected,
             monitor: self.monitor,
         };
         dialog.hold(session, draft, &mut self.seconds)
@@ -162,6 +170,7 @@ impl Run<'_> {
                     bytes: 0,
                     files: hashed,
                     files_total: None,
+                    bytes_total: None,
                 });
             }
         })?;

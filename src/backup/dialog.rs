@@ -25,6 +25,8 @@ pub(super) struct Dialog<'a> {
     pub(super) state: &'a State,
     pub(super) options: &'a Options,
     pub(super) store: &'a Store,
+    /// Size of the files that the phone is expected to send, in bytes.
+    pub(super) expected: Option<u64>,
     pub(super) monitor: &'a dyn Monitor,
 }
 
@@ -68,7 +70,8 @@ impl Dialog<'_> {
             let dialog = mobilebackup::Session::open(stream, token)?;
             let keep = self.options.keep_of(&udid);
             let may_drop = || !self.is_password_wrong_now(&udid);
-            let mut host = DraftHost::new(draft, keep, &may_drop, self.monitor);
+            let host = DraftHost::new(draft, keep, &may_drop, self.monitor);
+            let mut host = host.expecting(self.expected);
             let verdict = dialog.backup(udid.as_str(), self.options.full, &mut host);
             let course = host.finish();
             drop(watch);

@@ -59,6 +59,8 @@ pub struct DraftHost<'a> {
     course: Course,
     phases: Phases<'a>,
     percent: Option<f64>,
+    /// Size of the files that the phone is expected to send, in bytes.
+    expected: Option<u64>,
 }
 
 impl<'a> DraftHost<'a> {
@@ -79,7 +81,16 @@ impl<'a> DraftHost<'a> {
             course: Course::default(),
             phases: Phases::new(Phase::Scanning, monitor),
             percent: None,
+            expected: None,
         }
+    }
+
+    /// Sets the size of the files that the phone is expected to send: that of the previous backup,
+    /// if the phone sends everything. A phone announces only the size of each batch, of which there
+    /// are many (libimobiledevice #1707 shows batches of some 50 MB).
+    pub fn expecting(mut self, bytes: Option<u64>) -> Self {
+        self.expected = bytes;
+        self
     }
 
     /// Ends the service, and returns the course of the dialog.
@@ -94,8 +105,8 @@ impl<'a> DraftHost<'a> {
     }
 
     fn tell(&mut self) {
-        let (course, percent) = (&self.course, self.percent);
-        self.phases.news(|| progress(course, percent, 0));
+        let (course, percent, expected) = (&self.course, self.percent, self.expected);
+        self.phases.news(|| progress(course, percent, expected, 0));
     }
 
     /// Keeps the whole error for the user, and returns the short code that the phone receives.
@@ -206,6 +217,7 @@ impl Host for DraftHost<'_> {
             phases: &mut self.phases,
             course: &self.course,
             percent: self.percent,
+            expected: self.expected,
         };
         let kept = self.draft.keep(path, &mut counting);
         let bytes = counting.bytes;
@@ -310,12 +322,20 @@ impl Host for DraftHost<'_> {
     }
 }
 
-fn progress(course: &Course, percent: Option<f64>, more_bytes: u64) -> Event {
+fn progress(
+    course: &Course,
+    percent: Option<f64>,
+    expected: Option<u64>,
+    more_bytes: u64,
+) -> Event {
+    let bytes = course.received_bytes + more_bytes;
     Event::Progress {
         percent,
-        bytes: course.received_bytes + more_bytes,
+        bytes,
         files: course.received_files,
         files_total: None,
+        // The phone may have grown since the previous backup.
+        bytes_total: expected.filter(|expected| *expected >= bytes),
     }
 }
 
@@ -346,6 +366,7 @@ struct Counting<'a, 'm> {
     phases: &'a mut Phases<'m>,
     course: &'a Course,
     percent: Option<f64>,
+    expected: Option<u64>,
 }
 
 impl Read for Counting<'_, '_> {
@@ -354,7 +375,9 @@ impl Read for Counting<'_, '_> {
         self.bytes += n as u64;
         if self.bytes >= 1 << 20 {
             let (course, percent, bytes) = (self.course, self.percent, self.bytes);
-            self.phases.news(|| progress(course, percent, bytes));
+            let expected = self.expected;
+            self.phases
+                .news(|| progress(course, percent, expected, bytes));
         }
         Ok(n)
     }

@@ -135,7 +135,8 @@ pub fn begin(
     })
 }
 
-/// Announces what the run will do and why, as far as it can be known.
+/// Announces what the run will do and why, as far as it can be known. Returns true if the phone is
+/// expected to send everything.
 pub fn announce(
     begun: &Begun,
     facts: &Facts,
@@ -143,7 +144,7 @@ pub fn announce(
     options: &Options,
     store: &Store,
     monitor: &dyn Monitor,
-) {
+) -> bool {
     let Begun {
         draft,
         origin,
@@ -199,4 +200,5 @@ pub fn announce(
     if *origin != Origin::Fresh {
         monitor.note(sentence(&origin_words(origin)));
     }
+    full
 }

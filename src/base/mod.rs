@@ -6,6 +6,7 @@ pub mod cancel;
 pub mod child;
 pub mod failure_kind;
 pub(crate) mod keep_awake;
+pub(crate) mod meter;
 pub(crate) mod phases;
 pub mod phone_names;
 pub mod plain_file;

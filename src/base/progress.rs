@@ -106,6 +106,9 @@ pub enum Event {
         files: u64,
         /// The total number of files, if it is known.
         files_total: Option<u64>,
+        /// The number of bytes that is expected in all, if there is a reason to expect one: the
+        /// size of the files to write, or of the previous backup.
+        bytes_total: Option<u64>,
     },
     /// The phone waits for its owner.
     Waiting {

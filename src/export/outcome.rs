@@ -279,6 +279,7 @@ impl<'a> Tally<'a> {
             bytes,
             files,
             files_total: Some(self.files_total),
+            bytes_total: Some(self.bytes_total),
         });
     }
 }

@@ -274,6 +274,7 @@ fn copy_files(
                 bytes,
                 files,
                 files_total: Some(files_total),
+                bytes_total: Some(bytes_total),
             });
         }
     })

@@ -25,6 +25,7 @@ pub(super) fn measured(monitor: &dyn Monitor) -> impl FnMut() {
                 bytes: 0,
                 files,
                 files_total: None,
+                bytes_total: None,
             });
         }
     }
@@ -37,6 +38,7 @@ pub(crate) fn removing(removal: Removal) -> Event {
         bytes: 0,
         files: 0,
         files_total: None,
+        bytes_total: None,
     }
 }
 

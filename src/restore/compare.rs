@@ -194,6 +194,7 @@ impl<I: Iterator<Item = Received>> Merge<'_, I> {
                 bytes: found.bytes,
                 files: found.files,
                 files_total: None,
+                bytes_total: None,
             });
         }
     }

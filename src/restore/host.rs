@@ -54,6 +54,7 @@ pub struct SnapshotHost<'a> {
     overlay: Overlay,
     monitor: &'a dyn Monitor,
     files_total: Option<u64>,
+    bytes_total: Option<u64>,
     course: Course,
     known: HashSet<u64>,
     hashes: Option<SentHashes>,
@@ -73,10 +74,24 @@ impl<'a> SnapshotHost<'a> {
             overlay,
             monitor,
             files_total,
+            bytes_total: None,
             course: Course::default(),
             known: HashSet::new(),
             hashes,
             phases: Phases::new(Phase::Preparing, monitor),
+        }
+    }
+
+    /// Sets the size of the files that the phone is expected to request.
+    pub fn expecting(mut self, bytes: Option<u64>) -> Self {
+        self.bytes_total = bytes;
+        self
+    }
+
+    fn totals(&self) -> Totals {
+        Totals {
+            files: self.files_total,
+            bytes: self.bytes_total,
         }
     }
 
@@ -91,8 +106,8 @@ impl<'a> SnapshotHost<'a> {
     }
 
     fn tell(&mut self) {
-        let (course, total) = (&self.course, self.files_total);
-        self.phases.news(|| progress(course, total, 0));
+        let (course, totals) = (&self.course, self.totals());
+        self.phases.news(|| progress(course, totals, 0));
     }
 
     /// Records that a file does not exist, unless the phone can do without it.
@@ -155,12 +170,14 @@ fn shown(files: u64, total: Option<u64>) -> u64 {
     total.map_or(files, |total| files.min(total))
 }
 
-fn progress(course: &Course, files_total: Option<u64>, more_bytes: u64) -> Event {
+fn progress(course: &Course, totals: Totals, more_bytes: u64) -> Event {
+    let bytes = course.sent_bytes + more_bytes;
     Event::Progress {
         percent: course.percent,
-        bytes: course.sent_bytes + more_bytes,
-        files: shown(course.sent_files, files_total),
-        files_total,
+        bytes,
+        files: shown(course.sent_files, totals.files),
+        files_total: totals.files,
+        bytes_total: totals.bytes.filter(|total| *total >= bytes),
     }
 }
 
@@ -239,7 +256,10 @@ impl Host for SnapshotHost<'_> {
             payload,
             bytes: 0,
             phases: &mut self.phases,
-            files_total: self.files_total,
+            totals: Totals {
+                files: self.files_total,
+                bytes: self.bytes_total,
+            },
             known: &mut self.known,
             course: &mut self.course,
         }))
@@ -297,6 +317,13 @@ impl Host for SnapshotHost<'_> {
     }
 }
 
+/// The numbers of files and bytes that the phone is expected to request.
+#[derive(Debug, Clone, Copy)]
+struct Totals {
+    files: Option<u64>,
+    bytes: Option<u64>,
+}
+
 /// A file that reports progress while it is read, so that a huge file shows some. Counted once it
 /// was read to its end.
 struct Counting<'a, 'm> {
@@ -306,7 +333,7 @@ struct Counting<'a, 'm> {
     payload: bool,
     bytes: u64,
     phases: &'a mut Phases<'m>,
-    files_total: Option<u64>,
+    totals: Totals,
     known: &'a mut HashSet<u64>,
     course: &'a mut Course,
 }
@@ -343,8 +370,8 @@ impl Read for Counting<'_, '_> {
         }
         if self.bytes >= 1 << 20 {
             let more = if self.payload { self.bytes } else { 0 };
-            let (course, total) = (&*self.course, self.files_total);
-            self.phases.news(|| progress(course, total, more));
+            let (course, totals) = (&*self.course, self.totals);
+            self.phases.news(|| progress(course, totals, more));
         }
         Ok(n)
     }

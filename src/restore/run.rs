@@ -125,7 +125,10 @@ impl Job<'_> {
                 place.map_err(|e| Error::Store(crate::store::Error::io("show", list, e)))?;
             }
             let hashes = index.map(SentHashes::new);
-            let mut host = SnapshotHost::new(overlay, self.files_total, hashes, self.monitor);
+            let takes_all = !self.takes_less && self.list.is_none();
+            let bytes = Some(self.source.bytes).filter(|bytes| takes_all && *bytes > 0);
+            let mut host =
+                SnapshotHost::new(overlay, self.files_total, hashes, self.monitor).expecting(bytes);
             let verdict = dialog.restore(source, target, &how, &mut host);
             let course = host.finish();
             drop(watch);
@@ -342,6 +345,7 @@ pub(super) fn await_return(
             bytes: 0,
             files: 0,
             files_total: None,
+            bytes_total: None,
         });
         std::thread::sleep(BETWEEN_LOOKS);
     }

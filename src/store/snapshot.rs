@@ -189,6 +189,16 @@ impl Snapshot {
         self.kept_file(REPORT)
     }
 
+    /// Returns the size of the backup's files in bytes, from the report about the run that made it.
+    pub fn reported_size(&self) -> Option<u64> {
+        read_report(&self.report()?)?.get("bytes")?.as_u64()
+    }
+
+    /// Returns the number of the backup's files, from the report about the run that made it.
+    pub fn reported_files(&self) -> Option<u64> {
+        read_report(&self.report()?)?.get("files")?.as_u64()
+    }
+
     /// Returns the path of a file in the folder of ours, if it exists.
     pub(super) fn kept_file(&self, name: &str) -> Option<PathBuf> {
         let path = self.beside()?.join(name);

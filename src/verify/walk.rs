@@ -11,12 +11,13 @@ use super::options::{Depth, Options};
 use super::our_files::{OurFiles, OurList};
 use super::size::OtherSize;
 use crate::backup_format::plists::ManifestPlist;
-use crate::base::progress::{Event, Monitor};
+use crate::base::meter::Meter;
+use crate::base::progress::Monitor;
 use crate::reader::backup::Unlocked;
 use crate::reader::manifest_feed::{self, Handfuls, List, Listed, Records, Summary};
 use crate::store::sums::Hash;
 use crate::store::walk::{Found, Walk, order};
-use crate::store::{self, METADATA, Snapshot};
+use crate::store::{self, METADATA, Snapshot, snapshot};
 use crate::verify::worker::{Bench, Noted, Task, Yield};
 use crate::verify::{Error, cross_checks};
 
@@ -107,6 +108,20 @@ impl<'a> Check<'a> {
         Ok(self.report())
     }
 
+    /// Returns true if the contents of few or no files are read, so that progress is that of the
+    /// walk.
+    fn reads_little(&self) -> bool {
+        self.options.depth == Depth::Quick || self.options.sample.is_some()
+    }
+
+    /// Returns a meter that expects what the report about the run says.
+    fn meter<'m>(&self, monitor: &'m dyn Monitor) -> Meter<'m> {
+        let snapshot = snapshot::find(self.folder);
+        let files = snapshot.as_ref().and_then(Snapshot::reported_files);
+        let bytes = snapshot.as_ref().and_then(Snapshot::reported_size);
+        Meter::new(monitor, files, bytes.filter(|_| !self.reads_little()))
+    }
+
     pub(super) fn find(&mut self, wrong: Wrong, file: &str, detail: impl Into<String>) {
         self.findings.add(Finding {
             wrong,
@@ -144,7 +159,10 @@ impl<'a> Check<'a> {
         // Taken out of self, because the walk needs self mutably.
         let keys = self.unlocked.take().map(|unlocked| unlocked.keys);
         self.has_keys = keys.is_some();
+        let meter = self.meter(monitor);
         let bench = Bench {
+            meter: &meter,
+            counts_files: !self.reads_little(),
             folder: self.folder,
             keys: keys.as_ref(),
             encrypted,
@@ -162,7 +180,7 @@ impl<'a> Check<'a> {
             }
             // Reading the phone's list takes as long as the walk, so it runs beside it too.
             let reader = reader.map(|reader| scope.spawn(|| reader.read()));
-            let walked = self.walk(list, &queue, monitor);
+            let walked = self.walk(list, &queue, &meter);
             let list = match reader.map(thread::ScopedJoinHandle::join) {
                 None => None,
                 Some(Ok((summary, read, list))) => {
@@ -284,7 +302,7 @@ impl<'a> Check<'a> {
         &mut self,
         list: Option<Handfuls>,
         queue: &SyncSender<Task>,
-        monitor: &dyn Monitor,
+        meter: &Meter<'_>,
     ) -> Result<(), Error> {
         let mut walk = Walk::new(self.folder)?.peekable();
         if let Some(list) = list {
@@ -293,13 +311,13 @@ impl<'a> Check<'a> {
             for handful in list {
                 for row in handful.files() {
                     listed += 1;
-                    self.row(&row, &mut walk, queue, monitor)?;
+                    self.row(&row, &mut walk, queue, meter)?;
                 }
             }
             self.listed = Some(listed);
         }
         while let Some(found) = self.next(&mut walk) {
-            self.met(found, None, queue, monitor)?;
+            self.met(found, None, queue, meter)?;
         }
         self.rest_of_sums()
     }
@@ -333,7 +351,7 @@ impl<'a> Check<'a> {
         row: &Listed,
         walk: &mut std::iter::Peekable<Walk>,
         queue: &SyncSender<Task>,
-        monitor: &dyn Monitor,
+        meter: &Meter<'_>,
     ) -> Result<(), Error> {
         let id = row.file_id;
         if !is_file_id(id) {
@@ -360,12 +378,12 @@ impl<'a> Check<'a> {
             match before {
                 std::cmp::Ordering::Less => {
                     if let Some(found) = self.next(walk) {
-                        self.met(found, None, queue, monitor)?;
+                        self.met(found, None, queue, meter)?;
                     }
                 }
                 std::cmp::Ordering::Equal => {
                     if let Some(found) = self.next(walk) {
-                        self.met(found, Some(row), queue, monitor)?;
+                        self.met(found, Some(row), queue, meter)?;
                     }
                     return Ok(());
                 }
@@ -403,7 +421,7 @@ impl<'a> Check<'a> {
         found: Found,
         row: Option<&Listed>,
         queue: &SyncSender<Task>,
-        monitor: &dyn Monitor,
+        meter: &Meter<'_>,
     ) -> Result<(), Error> {
         if !found.is_file() {
             let detail = "it is neither a file nor a folder";
@@ -420,13 +438,8 @@ impl<'a> Check<'a> {
         self.files += 1;
         self.bytes += found.meta.len();
         self.shared.look(&found);
-        if self.files.is_multiple_of(1000) {
-            monitor.event(Event::Progress {
-                percent: None,
-                bytes: self.bytes,
-                files: self.files,
-                files_total: None,
-            });
+        if self.reads_little() {
+            meter.add_file();
         }
         let hash = self.hash_of(&found.path)?;
         let on_disk = found.meta.len();

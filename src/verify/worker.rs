@@ -15,6 +15,7 @@ use super::size::OtherSize;
 use crate::backup_format::content_match::{Database, Judgement, Seen, judge, page_bytes};
 use crate::backup_format::keybag::{Ending, Keys};
 use crate::base::cancel::CancelToken;
+use crate::base::meter::Meter;
 use crate::base::plain_file;
 use crate::base::sha256::Sha256;
 use crate::reader::manifest_feed::Sealed;
@@ -78,6 +79,10 @@ pub struct Bench<'a> {
     pub token: Option<Arc<CancelToken>>,
     /// Combined results of all threads.
     pub yield_: Mutex<Yield>,
+    /// Counts what was read.
+    pub meter: &'a Meter<'a>,
+    /// The files that are read are counted, and not those that the walk finds.
+    pub counts_files: bool,
 }
 
 /// Results of reading files.
@@ -126,7 +131,14 @@ impl Bench<'_> {
 
     fn read(&self, task: Task, buffer: &mut [u8]) {
         let mut reading = Reading::default();
-        if let Err((wrong, detail)) = self.pass(&task, &mut reading, buffer) {
+        let mut counted = 0;
+        let passed = self.pass(&task, &mut reading, buffer, &mut counted);
+        // Of some files, only the beginning is needed.
+        self.meter.add_bytes(task.on_disk.saturating_sub(counted));
+        if self.counts_files {
+            self.meter.add_file();
+        }
+        if let Err((wrong, detail)) = passed {
             reading.found.push((wrong, detail, None));
             reading.shows_on_phone = true;
         }
@@ -201,6 +213,7 @@ impl Bench<'_> {
         task: &Task,
         reading: &mut Reading,
         buffer: &mut [u8],
+        counted: &mut u64,
     ) -> Result<(), (Wrong, String)> {
         let path = self.folder.join(&task.path);
         let unreadable = |e: io::Error| (Wrong::Unreadable, format!("it cannot be read: {e}"));
@@ -214,6 +227,8 @@ impl Bench<'_> {
         };
         let mut raw = Hashed {
             token: self.token.as_deref(),
+            meter: self.meter,
+            counted,
             from: file,
             hash: task.hash.map(|_| Sha256::new()),
             digest: task
@@ -472,6 +487,9 @@ fn drain(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
 /// Reader of the bytes on the disk that hashes what it reads.
 struct Hashed<'a> {
     token: Option<&'a CancelToken>,
+    meter: &'a Meter<'a>,
+    /// Number of bytes that the meter knows of.
+    counted: &'a mut u64,
     from: File,
     hash: Option<Sha256>,
     digest: Option<Sha1>,
@@ -483,6 +501,8 @@ impl Read for Hashed<'_> {
             return Ok(0);
         }
         let length = self.from.read(out)?;
+        *self.counted += length as u64;
+        self.meter.add_bytes(length as u64);
         if let Some(hash) = &mut self.hash {
             hash.update(&out[..length]);
         }

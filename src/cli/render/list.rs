@@ -198,7 +198,8 @@ impl Columns<'_> {
         if name.chars().count() <= max {
             return name + tail;
         }
-        let head = name.chars().take(max - 1).chain(['…']);
+        let cut = if output::speaks_utf8() { '…' } else { '.' };
+        let head = name.chars().take(max - 1).chain([cut]);
         head.chain(tail.chars()).collect()
     }
 

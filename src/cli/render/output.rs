@@ -88,6 +88,14 @@ fn harmless(text: &str) -> Cow<'_, str> {
     shown.collect::<Vec<_>>().join(CONTINUED).into()
 }
 
+/// Replaces the signs of reports that a terminal without UTF-8 cannot print.
+fn with_plain_signs(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.is_ascii() || speaks_utf8() {
+        return text;
+    }
+    text.replace(" · ", ", ").replace('…', "..").into()
+}
+
 /// Returns a name for use within a line, with all of its line breaks escaped.
 pub fn one_line(text: &str) -> String {
     text.chars().map(escaped).collect()
@@ -125,7 +133,7 @@ pub fn finding(text: &str) {
 
 fn report(text: &str, level: Option<Level>, is_wanted: bool) {
     let text = typed::in_text(text);
-    let text = harmless(&text);
+    let text = with_plain_signs(harmless(&text));
     let level = log::add_at(&text, Source::Stdout, level);
     if is_wanted && is_printed(level) {
         print(&wrap::for_terminal(&text, &console::Term::stdout()));
@@ -212,7 +220,7 @@ pub fn bytes(from: &mut impl Read) -> io::Result<()> {
 /// Prints a line to stderr for people.
 pub fn tell(text: &str) {
     let text = typed::in_text(text);
-    let text = harmless(&text);
+    let text = with_plain_signs(harmless(&text));
     if is_printed(log::add(&text, Source::Stderr)) {
         let text = wrap::for_terminal(&text, &console::Term::stderr());
         above_the_bars(|| drop(writeln!(std::io::stderr().lock(), "{text}")));

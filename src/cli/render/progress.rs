@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use idev_backup::base::problem::Problem;
 use idev_backup::base::progress::{Event, Monitor, Phase, Wait};
-use idev_backup::base::units::{counted, duration, size};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use idev_backup::base::units::duration;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::output::{self, Style};
+use super::pace::Pace;
+use super::status_line::{Status, shortened};
 use crate::cli::hints;
 
 /// Interval between lines about a phase that continues, without a terminal.
@@ -48,10 +50,8 @@ impl Show {
                 since: Instant::now(),
                 told: Instant::now(),
                 told_percent: 0.0,
-                percent: None,
-                moved: Instant::now(),
-                bytes: 0,
-                files: 0,
+                seen: Seen::default(),
+                pace: Pace::new(Instant::now()),
                 problems: 0,
                 bar: None,
                 wait: None,
@@ -73,13 +73,31 @@ struct State {
     since: Instant,
     told: Instant,
     told_percent: f64,
-    percent: Option<f64>,
-    moved: Instant,
-    bytes: u64,
-    files: u64,
+    seen: Seen,
+    pace: Pace,
     problems: usize,
     bar: Option<ProgressBar>,
     wait: Option<ProgressBar>,
+}
+
+/// The last progress of a phase.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    percent: Option<f64>,
+    bytes: u64,
+    bytes_total: Option<u64>,
+    files: u64,
+}
+
+impl Seen {
+    /// Returns the share of the work that is done, from 0 to 1, if it is known. The bytes tell more
+    /// than the phone's own percentage, which stalls and jumps.
+    fn share(&self) -> Option<f64> {
+        let total = self.bytes_total.filter(|total| *total > 0);
+        let of_bytes = total.map(|total| self.bytes as f64 / total as f64);
+        let share = of_bytes.or(self.percent.map(|percent| percent / 100.0));
+        share.map(|share| share.clamp(0.0, 1.0))
+    }
 }
 
 /// A JSON event for scripts.
@@ -189,8 +207,17 @@ impl Watch<'_> {
                 percent,
                 bytes,
                 files,
+                bytes_total,
                 ..
-            } => self.progress(&mut state, percent, bytes, files),
+            } => {
+                state.seen = Seen {
+                    percent,
+                    bytes,
+                    bytes_total,
+                    files,
+                };
+                self.progress(&mut state);
+            }
             Event::Waiting {
                 what,
                 limit_seconds,
@@ -209,19 +236,17 @@ impl Watch<'_> {
         state.since = Instant::now();
         state.told = Instant::now();
         state.told_percent = 0.0;
-        (state.percent, state.bytes, state.files) = (None, 0, 0);
+        state.seen = Seen::default();
+        state.pace = Pace::new(state.since);
         if let Some(bars) = self.show.bars {
-            let bar = bars.add(ProgressBar::new(1000));
-            let template = match phase {
-                phase if moves_bytes(phase) || phase == Phase::Removing => {
-                    "{prefix}{bar:16} {wide_msg}"
-                }
-                _ => "{prefix}{spinner} {elapsed} {wide_msg}",
-            };
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.progress_chars("━╸─"));
-            }
-            bar.set_prefix(format!("{}{}  ", prefix(state), words(phase)));
+            // Hidden until it has its style.
+            let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::hidden());
+            let words = words(phase);
+            let room = columns().saturating_sub(words.len() + 4) / 2;
+            let prefix = shortened(&prefix(state), room);
+            bar.set_prefix(format!("{prefix}{words}  "));
+            bar.set_style(style(SPINNER));
+            let bar = bars.add(bar);
             bar.enable_steady_tick(Duration::from_millis(200));
             state.bar = Some(bar);
         } else if matches!(
@@ -254,9 +279,15 @@ impl Watch<'_> {
         if let Some(bar) = state.bar.take() {
             bar.finish_and_clear();
             if took >= Duration::from_secs(1) {
-                let said = match phase {
-                    phase if moves_bytes(phase) => amount(state.bytes, state.files, took),
-                    _ => String::new(),
+                let seen = Seen {
+                    percent: None,
+                    bytes_total: None,
+                    ..state.seen
+                };
+                let said = if moves_bytes(phase, &seen) {
+                    status(phase, &seen, took, None).whole()
+                } else {
+                    String::new()
                 };
                 let text = format!("{:<32} {:>8}  {said}", words(phase), duration(took));
                 self.line(state, text.trim_end());
@@ -264,37 +295,25 @@ impl Watch<'_> {
         }
     }
 
-    fn progress(&self, state: &mut State, percent: Option<f64>, bytes: u64, files: u64) {
-        let spent = state.since.elapsed();
-        (state.bytes, state.files) = (bytes, files);
-        let percent = percent.map(|p| p.clamp(0.0, 100.0));
-        if percent != state.percent {
-            (state.percent, state.moved) = (percent, Instant::now());
-        }
-        let receiving = state.phase.is_some_and(moves_bytes);
-        let mut said = said(state.phase, percent, bytes, files, spent);
-        // A percentage that no longer changes gives no estimate of the time left.
-        if let Some(p) = percent.filter(|p| receiving && *p > 2.0)
-            && spent > Duration::from_secs(3)
-            && state.moved.elapsed() < Duration::from_secs(5)
-        {
-            let left = spent.mul_f64((100.0 - p) / p);
-            said.push(format!("{} left", duration(left)));
-        }
+    fn progress(&self, state: &mut State) {
+        let Some(phase) = state.phase else {
+            return;
+        };
+        let share = state.seen.share();
+        let now = Instant::now();
+        let left = share.and_then(|share| state.pace.left(now, share));
+        let status = status(phase, &state.seen, state.since.elapsed(), left);
         match &state.bar {
-            Some(bar) => {
-                bar.set_position((percent.unwrap_or(0.0) * 10.0) as u64);
-                bar.set_message(said.join("  "));
-            }
+            Some(bar) => show_on(bar, &status),
             None => {
+                let percent = share.map(|share| share * 100.0);
                 let quarter = percent.is_some_and(|p| p >= state.told_percent + 25.0);
-                let has_lines =
-                    receiving || matches!(state.phase, Some(Phase::Removing | Phase::Measuring));
+                let has_lines = moves_bytes(phase, &state.seen)
+                    || matches!(phase, Phase::Removing | Phase::Measuring);
                 if has_lines && (quarter || state.told.elapsed() >= BETWEEN_LINES) {
-                    state.told = Instant::now();
+                    state.told = now;
                     state.told_percent = percent.unwrap_or(state.told_percent);
-                    let doing = state.phase.map_or("", words).to_lowercase();
-                    let text = format!("{doing}  {}", said.join("  "));
+                    let text = format!("{}  {}", words(phase).to_lowercase(), status.whole());
                     self.line(state, &text);
                 }
             }
@@ -304,6 +323,10 @@ impl Watch<'_> {
     /// Prints a line about the current phase if nothing was printed for a while. Called regularly.
     pub fn tick(&self) {
         let mut state = self.state();
+        // A job that has stalled has no time left to show.
+        if state.bar.is_some() && state.seen.share().is_some() {
+            self.progress(&mut state);
+        }
         if self.show.style == Style::People
             && state.bar.is_none()
             && state.told.elapsed() >= BETWEEN_LINES
@@ -323,8 +346,10 @@ impl Watch<'_> {
         let text = wait_words(what, limit_seconds);
         match self.show.bars {
             Some(bars) => {
-                let wait = bars.add(ProgressBar::new_spinner());
+                let wait = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+                wait.set_style(style("{spinner} {wide_msg}"));
                 wait.set_message(format!("{}{text}", prefix(state)));
+                let wait = bars.add(wait);
                 wait.enable_steady_tick(Duration::from_millis(200));
                 state.wait = Some(wait);
             }
@@ -388,32 +413,72 @@ fn prefix(state: &State) -> String {
     name.map_or_else(String::new, |name| format!("{name}: "))
 }
 
-/// Returns the progress of a phase: the percentage if known, and the amount of work done.
-fn said(
-    phase: Option<Phase>,
-    percent: Option<f64>,
-    bytes: u64,
-    files: u64,
-    spent: Duration,
-) -> Vec<String> {
-    let percent = percent.map(|p| format!("{p:.0} %"));
-    match phase {
-        Some(Phase::Removing) => percent.into_iter().collect(),
-        Some(phase) if moves_bytes(phase) => {
-            let amount = amount(bytes, files, spent);
-            percent.into_iter().chain([amount]).collect()
-        }
-        _ => vec![counted(files, "file")],
+/// Template of a bar whose job has a known end.
+const BAR: &str = "{prefix}{bar:16} {wide_msg}";
+/// Columns that the bar itself takes.
+const BAR_COLUMNS: usize = 17;
+/// Narrowest line that has place for a bar beside the words.
+const WITH_BAR_MIN: usize = 70;
+const NO_BAR: &str = "{prefix}{wide_msg}";
+/// Template for a job of unknown length.
+const SPINNER: &str = "{prefix}{spinner} {elapsed} {wide_msg}";
+
+/// Returns a style in characters that the terminal can print.
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template);
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    if output::speaks_utf8() {
+        style.progress_chars("━╸─")
+    } else {
+        style.progress_chars("=>-").tick_chars("|/-\\ ")
     }
 }
 
-/// Returns an amount in the form "1.5 GB  493 MB/s  20,019 files".
-fn amount(bytes: u64, files: u64, spent: Duration) -> String {
-    let rate = match spent.as_secs_f64() {
-        seconds if seconds > 0.2 => format!("  {}/s", size((bytes as f64 / seconds) as u64)),
-        _ => String::new(),
+/// Returns the width of the terminal.
+fn columns() -> usize {
+    usize::from(console::Term::stderr().size().1)
+}
+
+/// Shows on a bar how far the job is. The words get as much of the line as is free.
+fn show_on(bar: &ProgressBar, status: &Status) {
+    let taken = console::measure_text_width(&bar.prefix());
+    let free = columns().saturating_sub(taken + 1);
+    let Some(percent) = status.percent else {
+        // The spinner and the time take some columns too.
+        return bar.set_message(status.fitting(free.saturating_sub(10)));
     };
-    format!("{}{rate}  {}", size(bytes), counted(files, "file"))
+    let has_bar = columns() >= WITH_BAR_MIN;
+    bar.set_style(style(if has_bar { BAR } else { NO_BAR }));
+    bar.set_position((percent * 10.0) as u64);
+    let free = free.saturating_sub(if has_bar { BAR_COLUMNS } else { 0 });
+    bar.set_message(status.fitting(free));
+}
+
+/// Returns how far a phase is.
+fn status(phase: Phase, seen: &Seen, spent: Duration, left: Option<Duration>) -> Status {
+    let percent = seen.share().map(|share| share * 100.0);
+    if phase == Phase::Removing {
+        return Status {
+            percent,
+            ..Status::default()
+        };
+    }
+    let files = Some(seen.files);
+    if !moves_bytes(phase, seen) {
+        return Status {
+            files,
+            ..Status::default()
+        };
+    }
+    let seconds = spent.as_secs_f64();
+    Status {
+        percent,
+        bytes: Some(seen.bytes),
+        bytes_total: seen.bytes_total,
+        rate: (seconds > 0.2).then(|| (seen.bytes as f64 / seconds) as u64),
+        files,
+        left,
+    }
 }
 
 fn wait_words(what: Wait, limit_seconds: u64) -> String {
@@ -430,8 +495,13 @@ fn wait_words(what: Wait, limit_seconds: u64) -> String {
 }
 
 /// Returns true if the work of the phase is measured in bytes.
-fn moves_bytes(phase: Phase) -> bool {
-    matches!(phase, Phase::Receiving | Phase::Extracting | Phase::Sending)
+fn moves_bytes(phase: Phase, seen: &Seen) -> bool {
+    match phase {
+        Phase::Receiving | Phase::Extracting | Phase::Sending | Phase::Copying => true,
+        // A quick check reads no bytes.
+        Phase::Checking => seen.bytes > 0,
+        _ => false,
+    }
 }
 
 fn words(phase: Phase) -> &'static str {
@@ -462,9 +532,31 @@ mod tests {
 
     #[test]
     fn removal_progress_shows_only_percent() {
-        let said = |phase, percent| said(Some(phase), percent, 0, 7, Duration::ZERO).join("  ");
+        let said = |phase, percent| {
+            let seen = Seen {
+                percent,
+                files: 7,
+                ..Seen::default()
+            };
+            status(phase, &seen, Duration::ZERO, None).whole()
+        };
         assert_eq!(said(Phase::Removing, Some(37.4)), "37 %");
         assert_eq!(said(Phase::Measuring, None), "7 files");
+        assert_eq!(said(Phase::Checking, None), "7 files");
         assert_eq!(said(Phase::Sending, Some(50.0)), "50 %  0 bytes  7 files");
+    }
+
+    #[test]
+    fn bytes_outrank_the_phones_percentage() {
+        let seen = |bytes_total| Seen {
+            percent: Some(89.0),
+            bytes: 880,
+            bytes_total,
+            files: 1,
+        };
+        assert_eq!(seen(None).share(), Some(0.89));
+        assert_eq!(seen(Some(1900)).share(), Some(880.0 / 1900.0));
+        assert_eq!(seen(Some(0)).share(), Some(0.89));
+        assert_eq!(Seen::default().share(), None);
     }
 }
