@@ -53,7 +53,7 @@
 //!
 //! Start with [`reader::Backup`] to read a backup and [`reader::cat`] to read one file of it, with
 //! [`backup::create`](backup::create::create()) to make one, and with [`verify::verify`] to check
-//! one. [`content`] reads messages as typed records. The phone's side is [`transport`], [`device`]
+//! one. [`content`] reads messages and contacts as records. The phone's side is [`transport`], [`device`]
 //! and [`mobilebackup`]; the disk's side is [`backup_format`], [`reader`], [`content`], [`export`],
 //! [`store`], [`verify`] and [`history`]; [`backup`], [`encryption`], [`restore`], [`doctor`] and
 //! [`automation`] join them. Each module has its own

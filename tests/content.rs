@@ -1,9 +1,10 @@
 //! The content of backups: what the readers find equals the truth about the simulated phone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use idev_backup::Secret;
+use idev_backup::content::contacts::Contacts;
 use idev_backup::content::messages::{Messages, Part, Period, Which};
 use idev_backup::content::{Error, Kind};
 use idev_backup::reader::Backup;
@@ -15,7 +16,7 @@ use crate::made::Made;
 use crate::rig;
 
 /// The versions of iOS whose schemas the simulated phone has.
-const VERSIONS: [&str; 6] = ["9.3.5", "12.5.7", "15.8.3", "16.7.10", "18.6.2", "26.1"];
+pub const VERSIONS: [&str; 6] = ["9.3.5", "12.5.7", "15.8.3", "16.7.10", "18.6.2", "26.1"];
 
 pub fn phone(ios: &str) -> std::sync::Arc<Phone> {
     Phone::new(PhoneConfig {
@@ -181,6 +182,36 @@ fn messages_of_all_versions_are_true() {
             .collect();
         assert_eq!(Value::from(chats), expected, "iOS {ios}");
     }
+}
+
+/// Checks that addresses get the names of their people in the contacts, by the rules of their
+/// countries, and no other address does.
+#[test]
+fn people_are_named_by_contacts() {
+    let phone = phone("18.6.2");
+    let dir = rig::room();
+    let backup = Backup::open(&backup_of(&phone, dir.path()), &NoPasswords).unwrap();
+    let mut messages = Messages::open(&backup).unwrap();
+    let directory = Contacts::open(&backup).unwrap().directory(messages.home());
+    messages.name_people(|handle| {
+        let name = directory.name(&handle.address, handle.country.as_deref());
+        name.map(str::to_owned)
+    });
+    let mut names = BTreeMap::new();
+    for chat in messages.chats().unwrap() {
+        names.extend(
+            chat.participants
+                .into_iter()
+                .map(|who| (who.address, who.name)),
+        );
+    }
+    let name = |address: &str| names[address].as_deref();
+    assert_eq!(name("+447700900123"), Some("Ana Größe"));
+    assert_eq!(name("jun@example.com"), Some("Jun 写真"));
+    assert_eq!(name("+447700900456"), Some("نور الهدى"));
+    assert_eq!(name("+491713920012"), Some("Dr. Jörg Müller-Lüdenscheidt"));
+    assert!(name("+14155550134").is_some_and(|name| name.contains("<script>")));
+    assert_eq!((name("+447415550134"), name("EXAMPLE-CO")), (None, None));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod asking;
 mod cable;
 mod captured;
 mod cli;
+mod contacts;
 mod content;
 mod create;
 mod damaged;

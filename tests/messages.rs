@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::content::{backup_of, phone};
 use crate::rig;
 
-const ALL: [Format; 3] = [Format::Jsonl, Format::Csv, Format::Text];
+const ALL: [Format; 4] = [Format::Html, Format::Jsonl, Format::Csv, Format::Text];
 
 fn options() -> Options {
     Options {
@@ -181,6 +181,10 @@ fn conversations_and_periods_are_chosen() {
     };
     assert_eq!(titles(&["hiking"]).unwrap(), ["Hiking 🏔️"]);
     assert_eq!(
+        titles(&["ana"]).unwrap(),
+        ["Ana Größe", "Hiking 🏔️", "Choir"]
+    );
+    assert_eq!(
         titles(&["EXAMPLE-CO", "choir"]).unwrap(),
         ["EXAMPLE-CO", "Choir"]
     );
@@ -276,4 +280,93 @@ fn links_lead_to_the_backup() {
         }
     }
     assert!(links > 5 && report.attachments.exported == links && report.attachments.bytes == 0);
+}
+
+/// Returns the attribute values with this name in a page.
+fn attributes<'p>(page: &'p str, name: &str) -> Vec<&'p str> {
+    let start = format!(" {name}=\"");
+    let found = page.split(&start).skip(1);
+    found.map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+fn decoded(link: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = link.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        if byte == b'%' {
+            let digits = std::str::from_utf8(&after[..2]).unwrap();
+            bytes.push(u8::from_str_radix(digits, 16).unwrap());
+            rest = &after[2..];
+        } else {
+            bytes.push(byte);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// Checks that every link of every page leads to a file that is there, that every message has its
+/// place, and that no text becomes markup.
+#[test]
+fn pages_are_whole_and_harmless() {
+    let phone = phone("18.6.2");
+    let dir = rig::room();
+    let backup = backup_of(&phone, dir.path());
+    let to = dir.path().join("to");
+    let options = Options {
+        formats: vec![Format::Html],
+        ..options()
+    };
+    export(&backup, &to, &options).unwrap();
+    let mut ids = BTreeSet::new();
+    let mut pages = 0;
+    for entry in walkdir::WalkDir::new(&to) {
+        let path = entry.unwrap().into_path();
+        if path.extension().is_none_or(|extension| extension != "html")
+            || path.starts_with(to.join("attachments"))
+        {
+            continue;
+        }
+        pages += 1;
+        let page = fs::read_to_string(&path).unwrap();
+        assert!(page.contains("Content-Security-Policy") && page.ends_with("</html>\n"));
+        for evil in ["<script>alert", "<img src=x", "<b>evil", "\u{202e}", "\0"] {
+            assert!(!page.contains(evil), "{}: {evil}", path.display());
+        }
+        let scripts = page.matches("<script").count();
+        assert_eq!(scripts, usize::from(path.ends_with("index.html")));
+        ids.extend(attributes(&page, "id").into_iter().map(str::to_owned));
+        let links = attributes(&page, "href")
+            .into_iter()
+            .chain(attributes(&page, "src"));
+        for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
+            let file = link.split('#').next().unwrap();
+            let leads_to = path.parent().unwrap().join(decoded(file));
+            assert!(leads_to.is_file(), "{}: {link}", path.display());
+        }
+        for link in attributes(&page, "href")
+            .into_iter()
+            .filter(|link| link.starts_with("http"))
+        {
+            assert!(link.starts_with("https://example.org/"), "{link}");
+        }
+    }
+    assert!(pages > 5);
+    let guids = true_guids(&phone.truth());
+    assert!(ids.is_superset(&guids), "{:?}", guids.difference(&ids));
+    let search = fs::read_to_string(to.join("search/1.js")).unwrap();
+    assert!(search.starts_with("look([") && !search.contains("<script>"));
+    let rows = search
+        .trim_start_matches("look(")
+        .trim_end()
+        .trim_end_matches(");");
+    let rows = rows.replace(",\n]", "]");
+    let rows: Vec<[String; 4]> = serde_json::from_str(&rows).unwrap();
+    assert!(rows.len() > 100);
+    assert!(rows.iter().any(|row| row[1] == "Ana Größe"));
+    for row in &rows {
+        let (page, id) = row[0].split_once('#').unwrap();
+        let page = fs::read_to_string(to.join(decoded(page))).unwrap();
+        assert!(page.contains(&format!(" id=\"{id}\"")), "{}", row[0]);
+    }
 }

@@ -5,6 +5,7 @@
 //! to the next. A reader asks a database for its tables and columns, and leaves fields that it does
 //! not have empty. A database without the tables that it must have is an error that names it.
 
+pub mod contacts;
 pub(crate) mod database;
 mod error;
 mod keyed_archive;

@@ -1,5 +1,55 @@
 //! Escapes text for the formats that are exported. Anybody may have written it.
 
+use std::fmt::Write;
+
+/// Escapes text for an HTML element or a quoted attribute.
+pub(crate) fn html(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut last = ' ';
+    for c in text.chars() {
+        match c {
+            '\n' if last == '\r' => {}
+            '\r' | '\u{2028}' | '\u{2029}' => escaped.push('\n'),
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            // Characters that turn the direction of the text could disguise a name.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            '\n' | '\t' => escaped.push(c),
+            c if c.is_control() => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+        last = c;
+    }
+    escaped
+}
+
+/// Escapes a path below the folder of a page for a link. Everything but plain characters is
+/// percent-encoded.
+pub(crate) fn link(path: &str) -> String {
+    let mut escaped = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                escaped.push(byte.into());
+            }
+            // Writing to a string cannot fail.
+            _ => drop(write!(escaped, "%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+/// Writes a value as JSON that can stand in a script of a page: no tag, no line break of a script.
+pub(crate) fn script(text: &str) -> String {
+    let json = serde_json::to_string(text).unwrap_or_default();
+    json.replace('<', "\\u003c")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
+}
+
 /// Writes the fields of a row as CSV (RFC 4180). A spreadsheet would run a field that begins like a
 /// formula, so such a field gets an apostrophe, as OWASP advises.
 pub(crate) fn csv_row<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
@@ -20,6 +70,19 @@ fn csv_field(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn markup_and_scripts_are_harmless() {
+        let evil = "</script><img src=x onerror='a(\"b\")'>&\u{202e}\u{0}";
+        assert_eq!(
+            html(evil),
+            "&lt;/script&gt;&lt;img src=x onerror=&#39;a(&quot;b&quot;)&#39;&gt;&amp;\u{fffd}"
+        );
+        assert_eq!(html("a\r\nb\rc\u{2028}d\n"), "a\nb\nc\nd\n");
+        let script = script("</script>\u{2028}\"\\");
+        assert_eq!(script, "\"\\u003c/script>\\u2028\\\"\\\\\"");
+        assert_eq!(link("a b/ü\"'#?.png"), "a%20b/%C3%BC%22%27%23%3F.png");
+    }
 
     #[test]
     fn formulas_are_neutralised() {

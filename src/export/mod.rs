@@ -1,5 +1,6 @@
 //! Files and content of a backup written to a folder.
 
+pub mod contacts;
 pub mod destination;
 mod error;
 pub(crate) mod escape;
@@ -9,6 +10,7 @@ pub mod files;
 pub(crate) mod mark;
 pub mod messages;
 pub mod outcome;
+pub(crate) mod page;
 pub(crate) mod photo_library;
 pub mod photos;
 pub(crate) mod record_file;

@@ -4,9 +4,23 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use crate::export::Error;
 use crate::export::destination::{NoPlace, Target, cannot_write};
 use crate::store::disk;
+
+/// The longest name that is made from a title, in characters. Folders, numbers and extensions follow.
+const NAME_MAX: usize = 60;
+
+/// Returns the beginning of a title as the name of a file or folder. The rules of the target's disk
+/// still apply.
+pub(crate) fn name_of(title: &str) -> String {
+    let short: String = title.chars().take(NAME_MAX).collect();
+    // A dot at the beginning would hide the file, one at the end is lost on some disks.
+    let short = short.trim_matches(['.', ' ']);
+    if short.is_empty() { "-" } else { short }.to_owned()
+}
 
 /// A private file that is being written. It is removed if it is dropped before its end.
 pub(crate) struct RecordFile {
@@ -41,13 +55,19 @@ impl RecordFile {
 
     /// Writes text.
     pub(crate) fn write(&mut self, text: &str) -> Result<(), Error> {
-        self.write_all(text.as_bytes())
-            .map_err(|e| cannot_write(&self.to, e))
+        self.bytes(text.as_bytes())
     }
 
-    /// Returns the error for a failure to write to this file.
-    pub(crate) fn failed(&self, e: io::Error) -> Error {
-        cannot_write(&self.to, e)
+    /// Writes bytes.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.write_all(bytes).map_err(|e| cannot_write(&self.to, e))
+    }
+
+    /// Writes a value as a line of JSON.
+    pub(crate) fn json_line(&mut self, value: &impl Serialize) -> Result<(), Error> {
+        let written = serde_json::to_writer(&mut *self, value);
+        written.map_err(|e| cannot_write(&self.to, e.into()))?;
+        self.write("\n")
     }
 
     /// Completes the file.

@@ -8,12 +8,6 @@ use rusqlite::{Connection, MAIN_DB};
 /// A generated file: domain, path, contents.
 pub(super) type Made = (&'static str, &'static str, Arc<[u8]>);
 
-const CONTACTS: &str = "
-    CREATE TABLE ABPerson (ROWID INTEGER PRIMARY KEY AUTOINCREMENT, First TEXT, Last TEXT, Organization TEXT);
-    CREATE TABLE ABMultiValue (UID INTEGER PRIMARY KEY, record_id INTEGER, property INTEGER, value TEXT);
-    INSERT INTO ABPerson (First, Last, Organization) VALUES ('Ana', 'Größe', NULL), ('Jun', '写真', 'Example'), ('Mira', NULL, NULL);
-    INSERT INTO ABMultiValue (record_id, property, value) VALUES (1, 3, '+44 7700 900123'), (2, 4, 'jun@example.com');";
-
 const CALLS: &str = "
     CREATE TABLE ZCALLRECORD (Z_PK INTEGER PRIMARY KEY, ZDATE TIMESTAMP, ZDURATION FLOAT, ZADDRESS VARCHAR, ZORIGINATED INTEGER);
     INSERT INTO ZCALLRECORD VALUES (1, 725846400.0, 61.5, '+447700900123', 1), (2, 725932800.0, 0.0, '+447700900124', 0);";
@@ -39,11 +33,6 @@ pub(super) fn in_all_backups() -> &'static [Made] {
     static MADE: OnceLock<Vec<Made>> = OnceLock::new();
     MADE.get_or_init(|| {
         vec![
-            (
-                "HomeDomain",
-                "Library/AddressBook/AddressBook.sqlitedb",
-                database(CONTACTS),
-            ),
             (
                 "HomeDomain",
                 "Library/Preferences/com.apple.preferences.datetime.plist",

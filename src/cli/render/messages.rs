@@ -10,7 +10,10 @@ use crate::cli::render::unread::tell_unread;
 
 /// Reports the exported messages and returns the exit code.
 pub fn tell(report: &Report, style: output::Style) -> u8 {
-    let is_good = report.problems.count == 0 && report.undecodable == 0 && report.complete;
+    let is_good = report.problems.count == 0
+        && report.undecodable == 0
+        && report.no_names.is_none()
+        && report.complete;
     match style {
         output::Style::Json => output::object("exported", None, report),
         output::Style::Quiet if is_good => {}
@@ -35,6 +38,9 @@ fn text(report: &Report) -> Vec<String> {
         (false, true) => format!("Exported {amount} into {}.", report.to),
         (false, false) => format!("STOPPED. Exported {amount} into {}.", report.to),
     }];
+    if let Some(why) = &report.no_names {
+        lines.push(format!("  The names of people are not known: {why}."));
+    }
     let files = &report.attachments;
     if files.exported > 0 {
         lines.push(format!(

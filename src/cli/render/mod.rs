@@ -1,6 +1,7 @@
 //! Output for people and for scripts: reports, progress, log and pages.
 
 pub(crate) mod closing;
+pub(crate) mod contacts;
 pub(crate) mod create;
 pub(crate) mod diff;
 pub(crate) mod doctor;

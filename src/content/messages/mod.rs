@@ -25,12 +25,14 @@ pub use record::{
     Part, Presence, Quote, Reaction, ReactionKind, ReactionState, Reply, Style, Target, Version,
 };
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use rusqlite::types::ValueRef;
 
 use self::rows::{OpenRows, Row, Rows};
+use crate::content::contacts::Region;
 use crate::content::database::Database;
 use crate::content::{Error, Kind, Time, value};
 use crate::reader::backup::Backup;
@@ -124,6 +126,30 @@ impl Messages {
         for handle in self.handles.values_mut() {
             handle.name = name(handle);
         }
+    }
+
+    /// Returns the country of the owner's number, or that of most other numbers: it is the country of
+    /// numbers without a country code.
+    pub fn home(&self) -> Option<Region> {
+        let sql = "SELECT account_login FROM chat WHERE account_login LIKE 'P:+%'
+                   GROUP BY account_login ORDER BY count(*) DESC LIMIT 1";
+        let owner = self.db.connection().query_row(sql, [], |row| row.get(0));
+        // A database without the column names no owner.
+        let owner: Option<String> = owner.ok();
+        let of_owner = owner.and_then(|owner| Region::of_number(owner.strip_prefix("P:")?));
+        of_owner.or_else(|| {
+            let mut counts: HashMap<&str, u32> = HashMap::new();
+            for handle in self.handles.values() {
+                if let Some(country) = &handle.country {
+                    *counts.entry(country).or_default() += 1;
+                }
+            }
+            // Of two countries with the same count, the first in the alphabet.
+            let most = counts
+                .into_iter()
+                .max_by_key(|(name, count)| (*count, Reverse(*name)));
+            most.and_then(|(country, _)| Region::of_country(country))
+        })
     }
 
     /// Returns the total size of all attachments, as the database says.

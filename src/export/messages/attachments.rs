@@ -9,6 +9,7 @@ use crate::export::destination::{Target, no_place};
 use crate::export::file_names::Place;
 use crate::export::messages::{Attachments, Counts};
 use crate::export::outcome::{Tally, Wrong};
+use crate::export::record_file;
 use crate::export::workers::Task;
 use crate::reader::backup::{Backup, Item};
 
@@ -16,9 +17,6 @@ use crate::reader::backup::{Backup, Item};
 const DOMAIN: &str = "MediaDomain";
 /// The folder of attachments in the target.
 const FOLDER: &str = "attachments";
-/// The longest name made from a title, in characters. Folders and extensions follow.
-const NAME_MAX: usize = 60;
-
 /// Places the files of attachments in the target.
 pub(super) struct Files<'a> {
     backup: &'a Backup,
@@ -37,13 +35,9 @@ impl<'a> Files<'a> {
 
     /// Returns a name for the files of a conversation that no other one has.
     pub(super) fn name_of(&self, target: &mut Target, title: &str) -> String {
-        let short: String = title.chars().take(NAME_MAX).collect();
-        // A dot at the beginning would hide the file, one at the end is lost on some disks.
-        let short = short.trim_matches(['.', ' ']);
-        let short = if short.is_empty() { "-" } else { short };
-        let rules = target.rules();
+        let name = record_file::name_of(title);
         let mut place = Place {
-            parts: vec![rules.held(short).unwrap_or_else(|| short.to_owned())],
+            parts: vec![target.rules().held(&name).unwrap_or(name)],
             is_altered: false,
         };
         target.take(&mut place);

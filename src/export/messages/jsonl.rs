@@ -43,12 +43,6 @@ impl Jsonl {
     }
 }
 
-fn line(file: &mut RecordFile, value: &impl Serialize) -> Result<(), Error> {
-    let written = serde_json::to_writer(&mut *file, value);
-    written.map_err(|e| file.failed(e.into()))?;
-    file.write("\n")
-}
-
 impl Writer for Jsonl {
     fn begin(&mut self, _: &mut Target, talk: &Talk<'_>) -> Result<(), Error> {
         let Some(chat) = talk.chat else {
@@ -60,7 +54,7 @@ impl Writer for Jsonl {
             title: &talk.title,
             chat,
         };
-        line(&mut self.chats, &record)
+        self.chats.json_line(&record)
     }
 
     fn message(&mut self, _: &mut Target, talk: &Talk<'_>, message: &Message) -> Result<(), Error> {
@@ -69,7 +63,7 @@ impl Writer for Jsonl {
             chat: talk.chat.and_then(|chat| chat.ids.first().copied()),
             message,
         };
-        line(&mut self.messages, &record)
+        self.messages.json_line(&record)
     }
 
     fn end(&mut self, _: &mut Target, _: &Talk<'_>) -> Result<(), Error> {

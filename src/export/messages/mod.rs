@@ -10,7 +10,9 @@
 
 mod attachments;
 mod csv;
+mod html;
 mod jsonl;
+mod search;
 mod text;
 mod words;
 
@@ -22,6 +24,7 @@ use serde::Serialize;
 use self::attachments::Files;
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
+use crate::content::contacts::Contacts;
 use crate::content::messages::{Chat, Message, Messages, Period, Which};
 use crate::export::Error;
 use crate::export::destination::{Into, Target};
@@ -34,6 +37,8 @@ use crate::reader::backup::Backup;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
+    /// Pages to read, with an index and a search.
+    Html,
     /// JSON Lines: a record for each message.
     Jsonl,
     /// CSV: a table for spreadsheets.
@@ -82,6 +87,8 @@ pub struct Report {
     pub complete: bool,
     /// True if an earlier run of the same export filled the folder.
     pub resumed: bool,
+    /// The reason that names are not known, if the contacts cannot be read.
+    pub no_names: Option<String>,
     /// Number of conversations with messages.
     pub chats: u64,
     /// Number of messages and events. Reactions are part of their messages.
@@ -158,7 +165,8 @@ pub fn export(
     if options.attachments == Attachments::Link && backup.is_encrypted() {
         return Err(Error::LinksToEncrypted);
     }
-    let messages = Messages::open(backup)?;
+    let mut messages = Messages::open(backup)?;
+    let no_names = name_people(&mut messages, backup);
     let all = messages.chats()?;
     let chats = chosen(&all, &options.chats)?;
     let mark = Mark::new(backup, "messages", &Described::of(options));
@@ -176,6 +184,7 @@ pub fn export(
         to: to.display().to_string(),
         dry_run,
         resumed,
+        no_names,
         ..Report::default()
     };
     let manner = Manner {
@@ -211,6 +220,21 @@ pub fn export(
         report,
         stopped: lists.stopped,
     })
+}
+
+/// Names the people by the contacts of the backup. Returns the reason if that is not possible.
+fn name_people(messages: &mut Messages, backup: &Backup) -> Option<String> {
+    match Contacts::open(backup) {
+        Ok(contacts) => {
+            let directory = contacts.directory(messages.home());
+            messages.name_people(|handle| {
+                let name = directory.name(&handle.address, handle.country.as_deref());
+                name.map(str::to_owned)
+            });
+            None
+        }
+        Err(e) => Some(e.to_string()),
+    }
 }
 
 /// The weight of a message in the progress, in bytes.
@@ -267,6 +291,7 @@ impl Run<'_, '_> {
         if !self.report.dry_run {
             for format in &self.options.formats {
                 writers.push(match format {
+                    Format::Html => Box::new(html::Html::create(self.target)?),
                     Format::Jsonl => Box::new(jsonl::Jsonl::create(self.target)?),
                     Format::Csv => Box::new(csv::Csv::create(self.target)?),
                     Format::Text => Box::new(text::Text::default()),

@@ -35,7 +35,12 @@ impl Writer for Text {
             .time
             .map_or_else(|| "no date".to_owned(), words::local);
         let deleted = if message.deleted { " (deleted)" } else { "" };
-        let head = format!("{time}  {}{deleted}", words::sender(message));
+        let who = if message.event.is_some() {
+            words::actor(message)
+        } else {
+            words::sender(message)
+        };
+        let head = format!("{time}  {who}{deleted}");
         file.write(&format!("\n{}\n", one_line(&head)))?;
         if let Some(reply) = &message.reply_to {
             let quote = reply.quote.as_ref().and_then(|quote| quote.text.as_deref());

@@ -5,6 +5,8 @@ use crate::content::messages::{
     Attachment, Chat, Event, Handle, Message, Presence, ReactionKind, ReactionState,
 };
 
+/// The beginning of the line for a link.
+pub(super) const LINK: &str = "link: ";
 /// The most members that the title of a group names.
 const TITLE_MEMBERS: usize = 4;
 
@@ -48,6 +50,15 @@ pub(super) fn sender(message: &Message) -> &str {
         _ if message.from_me => "Me",
         Some(handle) => name(handle),
         None => "Unknown",
+    }
+}
+
+/// Returns the actor of an event: the subject of a sentence.
+pub(super) fn actor(message: &Message) -> &str {
+    if message.from_me {
+        "You"
+    } else {
+        sender(message)
     }
 }
 
@@ -138,7 +149,7 @@ pub(super) fn more(message: &Message) -> Vec<String> {
         let parts = [&link.title, &link.summary, &link.url];
         let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
         if !parts.is_empty() {
-            lines.push(format!("link: {}", parts.join(" — ")));
+            lines.push(format!("{LINK}{}", parts.join(" — ")));
         }
     }
     if let Some(app) = &message.app {

@@ -5,6 +5,7 @@
 //! The truth is made from the same script as the database, not read from the database, so that a
 //! test can compare what a reader finds.
 
+mod contacts;
 mod keyed_archive;
 mod messages;
 mod people;
@@ -70,6 +71,7 @@ impl Plan {
             .entry(self)
             .or_insert_with(|| {
                 let mut contents = Contents::default();
+                contacts::add(self, &mut contents);
                 messages::add(self, &mut contents);
                 Arc::new(contents)
             })

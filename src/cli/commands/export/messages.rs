@@ -28,7 +28,7 @@ pub struct Messages {
     #[command(flatten)]
     into: IntoArgs,
     /// The formats, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "jsonl")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "html")]
     format: Vec<Formats>,
     /// Export only conversations with this in their title or in a member's name, or with this
     /// address (repeatable)
@@ -45,6 +45,8 @@ pub struct Messages {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Formats {
+    /// Pages to read, with an index and a search
+    Html,
     /// A record for each message, for programs
     Jsonl,
     /// A table for spreadsheets
@@ -110,6 +112,7 @@ impl Messages {
         let mut formats = Vec::new();
         for format in &self.format {
             let format = match format {
+                Formats::Html => Format::Html,
                 Formats::Jsonl => Format::Jsonl,
                 Formats::Csv => Format::Csv,
                 Formats::Txt => Format::Text,

@@ -1,5 +1,6 @@
 //! `idev-backup export`: a command for each kind of content.
 
+mod contacts;
 mod messages;
 mod photos;
 
@@ -16,6 +17,7 @@ pub struct Export {
 enum What {
     Photos(photos::Photos),
     Messages(messages::Messages),
+    Contacts(contacts::Contacts),
 }
 
 impl Export {
@@ -24,6 +26,7 @@ impl Export {
         match &self.what {
             What::Photos(photos) => photos.run(),
             What::Messages(messages) => messages.run(),
+            What::Contacts(contacts) => contacts.run(),
         }
     }
 }

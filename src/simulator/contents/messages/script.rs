@@ -12,7 +12,7 @@ use super::{Draft, File, State, Story, Talk, place, run, summary, versions};
 use crate::simulator::dict;
 
 /// A text longer than a length of 16 bits can say.
-const LONG_WORDS: usize = 9000;
+const LONG_WORDS: usize = 13_200;
 /// A page that would run if it were not escaped, and a formula.
 const PAGE: &str = "<script>alert('message')</script><img src=x onerror=alert(1)> &amp; \"quotes\"";
 const FORMULA: &str = "=HYPERLINK(\"http://example.com/\",\"click\")";
@@ -66,8 +66,6 @@ fn texts(story: &mut Story<'_>, talk: &Talk) -> rusqlite::Result<()> {
     ] {
         story.send(Some(talk), Draft::text(Some(ANA), text))?;
     }
-    let long = "word ".repeat(LONG_WORDS + story.plan.pick(&[40], 9000) as usize);
-    story.send(Some(talk), Draft::text(None, &long))?;
     let draft = Draft::text(Some(ANA), "This came by SMS.").by("SMS");
     story.send(Some(talk), draft)?;
     if story.plan.ios >= 14 {
@@ -476,6 +474,8 @@ fn hostile(story: &mut Story<'_>) -> rusqlite::Result<()> {
     ] {
         story.send(Some(&talk), Draft::text(Some(ROBERT), text))?;
     }
+    let long = "word ".repeat(LONG_WORDS + story.plan.pick(&[40], 900) as usize);
+    story.send(Some(&talk), Draft::text(None, &long))?;
     Ok(())
 }
 
