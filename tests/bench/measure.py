@@ -6,9 +6,14 @@
 
 Needs Linux and libimobiledevice-utils. Also measures pymobiledevice3 if tests/peers/run.py has
 installed it, and openssl if it is installed; `reading` needs sqlite3 and no phone. `--on DIR`
-selects the disk; the default is `/dev/shm`, because the programs are compared and not the disk.
-`--runs N` is the number of runs of each program; the median counts. Prints Markdown. Times depend
-on the machine, so only their ratios are meaningful.
+selects the disk, and can be repeated; the default is both memory (`/dev/shm`) and the disk of this
+checkout. `--runs N` is the number of runs of each program; the median counts. Prints Markdown.
+Times depend on the machine, so only their ratios are meaningful.
+
+On a disk, the folders of all runs stay until the end. ext4 does not reuse the inodes of files that
+were removed in the last minute or so, and looks at each of them again for each new file: after
+20,000 removed files, 20,000 new ones took three to five times as much processor time, for every
+program. So a measurement begins only when no files have been removed for a while (`--rest`).
 """
 
 import argparse
@@ -55,7 +60,7 @@ class Bench:
     """A simulated phone, a folder, and the program."""
 
     def __init__(self, ours, on, *flags):
-        self.ours = ours
+        self.ours, self.done = ours, 0
         self.folder = Path(tempfile.mkdtemp(prefix="measure-", dir=on))
         address = f"UNIX:{self.folder}/phone.sock"
         self.phone = subprocess.Popen(
@@ -102,14 +107,19 @@ class Bench:
         sys.exit("the phone does not come back after its restart")
 
     def clear(self, name):
-        shutil.rmtree(self.folder / name, ignore_errors=True)
+        """Removes the folder of a run if it is in memory."""
+        if file_system(self.folder)[0] == "tmpfs":
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        else:
+            self.done += 1
+            os.rename(self.folder / name, self.folder / f"done-{self.done}")
         os.sync()
 
     def full_backups(self, runs):
         """Returns the costs by program. Runs them in turn, so that other load affects them all."""
         costs = {}
         programs = {
-            "idev-backup": lambda: self.create("--full", "--keep", "0"),
+            "idev-backup": lambda: self.create("--full", "--keep-last", "0"),
             "idevicebackup2": lambda: self.cost("idevicebackup2", "backup", "--full", self.folder / "theirs"),
         }
         if PYMOBILEDEVICE3.exists():
@@ -119,12 +129,24 @@ class Bench:
         for _ in range(runs):
             for name, backup in programs.items():
                 (self.folder / "theirs").mkdir(exist_ok=True)
-                costs.setdefault(name, []).append(backup())
+                cost = backup()
+                begun = time.monotonic()
+                subprocess.run(["sync", "-f", self.folder], check=True)
+                cost.flush = time.monotonic() - begun
+                costs.setdefault(name, []).append(cost)
                 self.clear("theirs")
                 if name == "idev-backup":
                     self.parts = self.report()["seconds"]
                     self.clear("store")
         return costs
+
+
+def file_system(folder):
+    """Returns the type and the device of the file system that holds a folder."""
+    mounts = [line.split()[:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    held = [(device, Path(point), kind) for device, point, kind in mounts if Path(folder).resolve().is_relative_to(point)]
+    device, _, kind = max(held, key=lambda mount: len(mount[1].parts))
+    return kind, device
 
 
 def median(costs, what):
@@ -135,12 +157,13 @@ def compare(title, bench, runs):
     """Prints the programs' median costs, and returns the cost of every run."""
     costs = bench.full_backups(runs)
     ours = median(costs["idev-backup"], "seconds")
-    print(f"\n### {title}\n\n| | seconds (of each run) | times idev-backup | processor | memory |\n|---|---|---|---|---|")
+    print(f"\n### {title}\n\n| | seconds (of each run) | times idev-backup | then until on the disk | processor | memory |")
+    print("|---|---|---|---|---|---|")
     for name, each in costs.items():
         all_seconds = ", ".join(f"{cost.seconds:.2f}" for cost in each)
-        seconds, cpu = median(each, "seconds"), median(each, "cpu")
+        seconds, cpu, flush = median(each, "seconds"), median(each, "cpu"), median(each, "flush")
         memory = max(cost.memory for cost in each) / (1 << 20)
-        print(f"| {name} | {seconds:.2f} ({all_seconds}) | {seconds / ours:.2f} | {cpu:.2f} s | {memory:.0f} MiB |")
+        print(f"| {name} | {seconds:.2f} ({all_seconds}) | {seconds / ours:.2f} | {flush:.2f} s | {cpu:.2f} s | {memory:.0f} MiB |")
     print(f"\nParts of the last run: {parts(bench.parts)}")
     return costs
 
@@ -199,7 +222,7 @@ def unchanged(ours, on, runs):
         bench.create("--full")
         print("\n### 500,000 files, nothing changed\n\n| seconds | the host's own | parts |\n|---|---|---|")
         for _ in range(runs):
-            cost = bench.create("--keep", "1")
+            cost = bench.create("--keep-last", "1000")
             seconds = bench.report()["seconds"]
             phones = seconds["scan"] + seconds["receive"] + seconds["finish"] + seconds["describe"]
             print(f"| {cost.seconds:.2f} | {cost.seconds - phones:.2f} | {parts(seconds)} |", flush=True)
@@ -554,11 +577,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ours", type=Path, help="the program")
     parser.add_argument("what", nargs="*", help=f"some of {', '.join(benches)}; all by default")
-    parser.add_argument("--on", type=Path, default=Path("/dev/shm"), help="the folder to work in")
+    parser.add_argument("--on", type=Path, action="append", help="a folder to work in")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rest", type=float, default=100, help="seconds without removals before each measurement on a disk")
     options = parser.parse_args()
+    places = options.on or [Path("/dev/shm"), ROOT / "target"]
     for name in options.what or benches:
-        benches[name](options.ours.resolve(), options.on, options.runs)
+        for place in places:
+            kind, device = file_system(place)
+            if kind != "tmpfs":
+                time.sleep(options.rest)
+            print(f"\n## {name}, on {kind} ({device})", flush=True)
+            benches[name](options.ours.resolve(), place, options.runs)
 
 
 if __name__ == "__main__":
