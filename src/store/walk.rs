@@ -1,7 +1,7 @@
 //! Walks the files below a folder in a fixed order. Only the listings of open folders are in
 //! memory.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, DirEntry, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ impl Found {
 pub struct Walk {
     root: PathBuf,
     /// The listings that are not finished, innermost last, each in reverse order.
-    open: Vec<(String, Vec<String>)>,
+    open: Vec<(String, Vec<Name>)>,
     /// Errors found while listing folders, which are returned before the next entry.
     trouble: Vec<Error>,
 }
@@ -53,7 +53,7 @@ impl Walk {
             let Some((folder, names)) = self.open.last_mut() else {
                 return Ok(None);
             };
-            let Some(name) = names.pop() else {
+            let Some((name, entry)) = names.pop() else {
                 self.open.pop();
                 continue;
             };
@@ -62,10 +62,10 @@ impl Walk {
             } else {
                 format!("{folder}/{name}")
             };
-            let full = self.root.join(&path);
-            let meta = fs::symlink_metadata(&full).map_err(|e| Error::io("look at", &full, e))?;
+            let meta = metadata_of(&entry);
+            let meta = meta.map_err(|e| Error::io("look at", &self.root.join(&path), e))?;
             if meta.is_dir() {
-                let names = listing(&full, &mut self.trouble)?;
+                let names = listing(&self.root.join(&path), &mut self.trouble)?;
                 self.open.push((path, names));
             } else {
                 return Ok(Some(Found { path, meta }));
@@ -82,23 +82,38 @@ impl Iterator for Walk {
     }
 }
 
+/// The name of an entry in a folder, with the entry.
+type Name = (String, DirEntry);
+
 /// Returns the names in a folder in reverse byte order, so that they can be popped. Names that are
 /// not UTF-8 are added to `trouble`.
-fn listing(folder: &Path, trouble: &mut Vec<Error>) -> Result<Vec<String>, Error> {
+fn listing(folder: &Path, trouble: &mut Vec<Error>) -> Result<Vec<Name>, Error> {
     let failed = |e| Error::io("list", folder, e);
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        match name.into_string() {
-            Ok(name) => names.push(name),
+        let entry = entry.map_err(failed)?;
+        match entry.file_name().into_string() {
+            Ok(name) => names.push((name, entry)),
             Err(name) => trouble.push(Error::Damaged {
                 path: folder.join(name),
                 why: "its name is no text".to_owned(),
             }),
         }
     }
-    names.sort_unstable_by(|a, b| b.cmp(a));
+    names.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
     Ok(names)
+}
+
+/// Returns the metadata of an entry; links are not followed. Linux finds the entry in its folder,
+/// which is open: resolving its path again would take as long as reading its metadata.
+fn metadata_of(entry: &DirEntry) -> io::Result<Metadata> {
+    if cfg!(windows) {
+        // The entry has the size from the folder's listing. NTFS does not update it there when a
+        // file is written under another of its names.
+        fs::symlink_metadata(entry.path())
+    } else {
+        entry.metadata()
+    }
 }
 
 /// Compares two paths in the order in which [`Walk`] returns them: component by component.
