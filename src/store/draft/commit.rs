@@ -49,7 +49,7 @@ impl Complete {
     /// Seals the draft as [`Complete::seal`] does. Without `keep` no snapshot is dropped. `step`
     /// receives the progress of removing snapshots.
     pub fn seal_and_tell(
-        self,
+        mut self,
         now: Timestamp,
         report: &[u8],
         keep: Option<&Policy>,
@@ -80,6 +80,8 @@ impl Complete {
             listing,
         });
         record.write(&beside)?;
+        let flushed = self.flush.finish();
+        flushed.map_err(|e| Error::io("make durable", &draft, e))?;
         disk::sync_tree(&draft)?;
         let sync = begun.elapsed();
         let intent = Intent {

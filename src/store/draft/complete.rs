@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::early_flush::EarlyFlush;
 use crate::base::udid::Udid;
 use crate::store::hash_sources::Listing;
 use crate::store::lock::Lock;
@@ -17,6 +18,7 @@ pub struct Complete {
     pub(super) tally: Tally,
     pub(super) listing: Listing,
     pub(super) has_lost_list: bool,
+    pub(super) flush: EarlyFlush,
     pub(super) lock: Lock,
 }
 

@@ -11,11 +11,12 @@ use crate::base::backup_path::BackupPath;
 use crate::base::plain_file;
 use crate::base::udid::Udid;
 use crate::store::draft::clone::clone_backup;
+use crate::store::draft::early_flush::EarlyFlush;
 use crate::store::draft::hash_list::{prove, write_sums};
 use crate::store::draft::hashing_writers::WriterPool;
 use crate::store::draft::journal::Journal;
 use crate::store::draft::leftover::Leftover;
-use crate::store::draft::note::Note;
+use crate::store::draft::note::{NOTE, Note, PendingNote};
 use crate::store::error::Error;
 use crate::store::lock::Lock;
 use crate::store::names::{RECORDED, SUMS};
@@ -33,6 +34,9 @@ pub struct Draft {
     base: Option<Snapshot>,
     journal: Arc<Mutex<Journal>>,
     writers: WriterPool,
+    flush: EarlyFlush,
+    /// Dropped before the lock, so that no other run finds a draft whose note is still written.
+    note: PendingNote,
     pub(super) lock: Lock,
 }
 
@@ -62,18 +66,10 @@ impl Draft {
                 origin
             }
         };
-        // The note is written last, after everything else is durable. A clone that was interrupted
-        // therefore has no note and is never resumed.
-        if current.is_some() {
-            disk::sync_tree(&folder)?;
-        }
-        let note =
-            serde_json::to_vec(&Note::of(current.as_ref())?).map_err(|e| Error::Damaged {
-                path: folder.clone(),
-                why: e.to_string(),
-            })?;
-        disk::write_whole(&folder.join("draft.json"), &note)?;
-        Ok((Draft::open(store, udid, lock, current)?, origin))
+        let note = PendingNote::begin(&folder, &Note::of(current.as_ref())?)?;
+        let mut draft = Draft::open(store, udid, lock, current)?;
+        draft.note = note;
+        Ok((draft, origin))
     }
 
     /// Resumes what an earlier run left. This requires that the draft was cloned from the same
@@ -86,7 +82,7 @@ impl Draft {
         lock: Lock,
         current: Option<Snapshot>,
     ) -> Result<Result<(Draft, Origin), Lock>, Error> {
-        let note = plain_file::read(&leftover.folder().join("draft.json")).ok();
+        let note = plain_file::read(&leftover.folder().join(NOTE)).ok();
         let note: Option<Note> = note.and_then(|text| serde_json::from_slice(&text).ok());
         if note != Some(Note::of(current.as_ref())?) {
             return Ok(Err(lock));
@@ -113,7 +109,9 @@ impl Draft {
     ) -> Result<Draft, Error> {
         let folder = store.draft_of(udid);
         let journal = Arc::new(Mutex::new(Journal::open(&folder.join("journal"))?));
-        let writers = WriterPool::start(&folder.join("root"), &folder.join("incoming"), &journal)?;
+        let flush = EarlyFlush::start(&folder)?;
+        let (root, incoming) = (folder.join("root"), folder.join("incoming"));
+        let writers = WriterPool::start(&root, &incoming, &journal, &flush)?;
         Ok(Draft {
             store: store.clone(),
             udid: udid.clone(),
@@ -121,6 +119,8 @@ impl Draft {
             base,
             journal,
             writers,
+            flush,
+            note: PendingNote::default(),
             lock,
         })
     }
@@ -247,6 +247,9 @@ impl Draft {
         if let Some((_, error)) = self.settle()?.into_iter().next() {
             return Err(error);
         }
+        self.note.finish()?;
+        // The rest is written to the disk while the lists are made and checked.
+        self.flush.begin();
         let beside = self.folder.join("beside");
         disk::remove_all(&beside).map_err(|e| Error::io("empty", &beside, e))?;
         disk::make_private_dirs(&beside)?;
@@ -281,6 +284,7 @@ impl Draft {
             sums: beside.join(SUMS),
             tally,
             listing,
+            flush: self.flush,
             has_lost_list: carried.is_none()
                 && self.base.is_some_and(|base| base.beside().is_some()),
             lock: self.lock,

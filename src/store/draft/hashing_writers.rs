@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use super::early_flush::{EarlyFlush, Received};
 use super::journal::Journal;
 use crate::base::backup_path::BackupPath;
 use crate::base::sha256::Sha256;
@@ -140,6 +141,7 @@ impl WriterPool {
         root: &Path,
         incoming: &Path,
         journal: &Arc<Mutex<Journal>>,
+        flush: &EarlyFlush,
     ) -> Result<WriterPool, Error> {
         // A folder left by an earlier run contains only incomplete files.
         disk::remove_all(incoming).map_err(|e| Error::io("empty", incoming, e))?;
@@ -152,6 +154,7 @@ impl WriterPool {
                 root: root.to_path_buf(),
                 incoming: incoming.to_path_buf(),
                 journal: journal.clone(),
+                received: flush.received(),
                 number,
                 count: 0,
                 failures: Vec::new(),
@@ -270,6 +273,7 @@ struct Writer {
     root: PathBuf,
     incoming: PathBuf,
     journal: Arc<Mutex<Journal>>,
+    received: Option<Received>,
     number: usize,
     count: u64,
     failures: Vec<(BackupPath, Error)>,
@@ -306,6 +310,7 @@ impl Writer {
                         kept.extend(self.put_in_place(small));
                     }
                     self.note(kept);
+                    self.count_bytes(&block);
                     // At the end of a run nothing receives returned blocks any more.
                     drop(give_back.send(block));
                 }
@@ -314,6 +319,7 @@ impl Writer {
                     if let Some(open) = &mut open {
                         open.write(block.filled());
                     }
+                    self.count_bytes(&block);
                     drop(give_back.send(block));
                 }
                 Job::Commit => {
@@ -371,6 +377,13 @@ impl Writer {
                     .push((open.path, Error::io("write", &place, e)));
                 None
             }
+        }
+    }
+
+    /// Counts the bytes of a block, whether or not they could be written.
+    fn count_bytes(&self, block: &Block) {
+        if let Some(received) = &self.received {
+            received.add(block.filled as u64);
         }
     }
 
@@ -435,7 +448,9 @@ mod tests {
             let incoming = dir.path().join("incoming");
             fs::create_dir(&incoming).unwrap();
             fs::write(incoming.join("0-1.partial"), "of a run that died").unwrap();
-            let writers = WriterPool::start(&dir.path().join("root"), &incoming, &journal).unwrap();
+            let flush = EarlyFlush::start(dir.path()).unwrap();
+            let root = dir.path().join("root");
+            let writers = WriterPool::start(&root, &incoming, &journal, &flush).unwrap();
             Place {
                 dir,
                 journal,

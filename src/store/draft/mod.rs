@@ -14,6 +14,7 @@ mod clone;
 mod commit;
 mod complete;
 mod content;
+mod early_flush;
 pub(crate) mod hash_list;
 mod hashing_writers;
 pub mod journal;
