@@ -13,8 +13,6 @@ use idev_backup::verify::{self, Options, Outcome, Report, Wrong};
 use crate::advice::Advice as _;
 use crate::rig::*;
 
-#[cfg(target_os = "linux")]
-#[cfg(target_os = "linux")]
 use crate::rig::program::{ended, program};
 
 fn check(folder: &Path, read_all: bool) -> Report {
@@ -761,4 +759,24 @@ fn check_knows_how_much_it_reads() {
             "{progress}"
         );
     }
+}
+
+/// Checks that the advice for a damaged backup that is in no store of ours does not name commands
+/// for a store.
+#[test]
+fn damaged_foreign_backup_gets_own_advice() {
+    let rig = Rig::backed_up();
+    let folder = rig.dir.path().join("old").join(UDID);
+    copy_dir(&rig.current(), &folder);
+    let verified = |folder: &Path| {
+        fs::remove_file(folder.join(crate::rig::victim(&rig))).unwrap();
+        let ran = ended(program(&rig).arg("verify").arg(folder));
+        assert_eq!(ran.code, 1, "{}", ran.all());
+        ran.out
+    };
+    let out = verified(&folder);
+    assert!(out.contains("hint: look for another copy"), "{out}");
+    assert!(!out.contains("idev-backup create"), "{out}");
+    let out = verified(&rig.current());
+    assert!(out.contains("idev-backup create --full"), "{out}");
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use idev_backup::base::units::{count, counted, size};
+use idev_backup::store::Store;
 use idev_backup::verify::{Depth, Finding, Outcome, Proof, Repair, Report, Wrong};
 
 use crate::cli::exit;
@@ -135,7 +136,7 @@ fn text(report: &Report) -> Vec<String> {
     }
     if report.outcome == Outcome::Damaged {
         const NEW: &str = "make a new backup with `idev-backup create --full`";
-        lines.push(if report.of.is_none() {
+        lines.push(if !is_in_store(report) {
             "  hint: look for another copy of this backup, for example where it comes from"
                 .to_owned()
         } else if report.has_sums {
@@ -149,6 +150,13 @@ fn text(report: &Report) -> Vec<String> {
         });
     }
     lines
+}
+
+/// Returns true if the checked backup is in a store of this program, and not only in a folder of
+/// Apple's layout.
+fn is_in_store(report: &Report) -> bool {
+    let root = report.of.as_ref().and_then(|of| of.path().parent());
+    root.is_some_and(|root| Store::open(root).is_ok_and(|store| store.is_marked()))
 }
 
 /// Returns the first line: the verdict, and the amount of data that it covers.
