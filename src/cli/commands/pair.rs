@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use idev_backup::device::connector::Connector;
 use idev_backup::device::trust::{self, Outcome};
-use idev_backup::transport::Attached;
 
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
@@ -38,26 +36,20 @@ impl Pair {
             let phone = connector.phone(self.device.device.as_deref())?;
             let watch = show.watch(Some(phone.udid.as_str()), None);
             let outcome = trust::pair(&connector, &phone, self.trust_wait, &watch)?;
-            Ok((outcome, name(&connector, &phone)))
+            Ok((outcome, phone.udid))
         });
         match paired {
-            Ok((Outcome::Already, name)) => {
-                output::line(&format!("{name} is already paired with this computer."));
+            Ok((Outcome::Already, udid)) => {
+                output::line(&format!("{udid} is already paired with this computer."));
                 exit::DONE
             }
-            Ok((Outcome::Paired, name)) => {
-                output::line(&format!("{name} is now paired with this computer."));
+            Ok((Outcome::Paired, udid)) => {
+                output::line(&format!("{udid} is now paired with this computer."));
                 exit::DONE
             }
             Err(e) => output::failure(&e, None, false),
         }
     }
-}
-
-/// Returns the phone's name, or its UDID if it does not tell the name.
-fn name(connector: &Connector, phone: &Attached) -> String {
-    let name = connector.name(phone);
-    output::one_line(&name.unwrap_or_else(|| phone.udid.to_string()))
 }
 
 /// Unpair this computer from a phone
@@ -77,11 +69,11 @@ impl Unpair {
         let unpaired = self.connector.connector().and_then(|connector| {
             let phone = connector.phone(self.device.device.as_deref())?;
             trust::unpair(&connector, &phone)?;
-            Ok(name(&connector, &phone))
+            Ok(phone.udid)
         });
         match unpaired {
-            Ok(name) => {
-                output::line(&format!("{name} is now unpaired from this computer."));
+            Ok(udid) => {
+                output::line(&format!("{udid} is now unpaired from this computer."));
                 exit::DONE
             }
             Err(e) => output::failure(&e, None, false),
