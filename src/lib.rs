@@ -79,6 +79,9 @@
 //! documented in docs/format.md and docs/guide/scripts.md, and change only with a number of their
 //! own.
 
+// Dead code is found only among items that are not public.
+#![warn(unreachable_pub)]
+
 pub mod automation;
 pub mod backup;
 pub mod backup_format;

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use idev_backup::backup;
-use idev_backup::base::progress::Event;
 use idev_backup::base::udid::Udid;
 use idev_backup::store::removal::By;
 use idev_backup::store::retention::{Decision, Facts, Policy, Why, plan};
@@ -903,10 +901,10 @@ impl Drop for Disk {
 #[cfg(target_os = "linux")]
 #[test]
 fn low_space_drops_expendable_snapshots() {
-    use idev_backup::backup::Error;
     use idev_backup::backup::create::Options;
+    use idev_backup::backup::{Error, Problem};
     use idev_backup::base::failure_kind::FailureKind;
-    use idev_backup::base::progress::Phase;
+    use idev_backup::base::progress::{Event, Phase};
     use idev_backup::simulator::{Content, PhoneConfig};
     let Some(disk) = Disk::mount("size=240m") else {
         return;
@@ -976,8 +974,7 @@ fn low_space_drops_expendable_snapshots() {
         let Event::Problem { problem } = event else {
             return false;
         };
-        let problem = problem.downcast_ref();
-        matches!(problem, Some(backup::Problem::NotRemoved(_)))
+        matches!(problem.downcast_ref(), Some(Problem::NotRemoved(_)))
     };
     let events = recorder.events();
     assert!(events.iter().any(stays), "{events:#?}");

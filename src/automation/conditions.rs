@@ -52,7 +52,7 @@ impl std::fmt::Display for Hours {
 }
 
 /// Parses a time of day such as "22:00" into hour and minute.
-pub fn parse_clock(text: &str) -> Result<(u8, u8), String> {
+pub(crate) fn parse_clock(text: &str) -> Result<(u8, u8), String> {
     let bad = || format!("{text:?} is not a time; use HH:MM, for example 22:00");
     let part = |text: &str, limit: u8| {
         let is_number = (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
@@ -79,7 +79,7 @@ pub struct Conditions {
 impl Conditions {
     /// Returns the reason against a backup now, as far as the clock and the store show one.
     /// `minute` is the present minute of the local day.
-    pub fn against_the_time(
+    pub(crate) fn against_the_time(
         &self,
         now: SystemTime,
         minute: u16,
@@ -101,7 +101,7 @@ impl Conditions {
     }
 
     /// Returns the reason against a backup now, as far as the phone's state shows one.
-    pub fn against_the_phone(&self, state: &State) -> Option<String> {
+    pub(crate) fn against_the_phone(&self, state: &State) -> Option<String> {
         if self.charging && !state.charging {
             return Some("the phone is not charging".to_owned());
         }
@@ -117,7 +117,7 @@ impl Conditions {
     }
 
     /// Returns true if the conditions depend on the phone's state.
-    pub fn need_the_phone(&self) -> bool {
+    pub(crate) fn need_the_phone(&self) -> bool {
         self.charging || self.battery_min.is_some()
     }
 }

@@ -59,7 +59,7 @@ pub enum Turn {
 
 impl Turn {
     /// Returns the name in the config file and in the object on standard input.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Turn::OnStart => "on_start",
             Turn::OnWaitingForPasscode => "on_waiting_for_passcode",
@@ -105,7 +105,7 @@ impl Default for Hooks {
 
 /// The object that a command reads on its standard input.
 #[derive(Debug, Clone, Serialize)]
-pub struct Told<'a> {
+pub(crate) struct Told<'a> {
     /// Version of this object's format.
     pub version: u32,
     /// Time of the event, RFC 3339.
@@ -152,7 +152,7 @@ impl Hooks {
 
     /// Runs the command for an event, and shows a notification. Returns the failures. Cancelling
     /// `token` meanwhile stops both.
-    pub fn at(&self, turn: Turn, told: &Told<'_>, token: &CancelToken) -> Vec<Problem> {
+    pub(crate) fn at(&self, turn: Turn, told: &Told<'_>, token: &CancelToken) -> Vec<Problem> {
         let mut wrong = Vec::new();
         // If the backup itself was cancelled, the event still runs its command, and to the end.
         let was_stopped = token.cancelled();

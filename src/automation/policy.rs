@@ -341,7 +341,7 @@ fn local_minute(now: SystemTime) -> u16 {
 }
 
 /// Waits for `time`. Fails at once if the token is cancelled.
-pub fn pause(time: Duration, token: &CancelToken) -> Result<(), device::Error> {
+pub(crate) fn pause(time: Duration, token: &CancelToken) -> Result<(), device::Error> {
     let start = Instant::now();
     loop {
         if token.cancelled() {

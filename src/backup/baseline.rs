@@ -16,7 +16,7 @@ use crate::verify::{self, Outcome};
 
 /// Extent to which a run may reuse the current backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Base {
+pub(crate) enum Base {
     /// The whole backup may be reused.
     Sound,
     /// All may be reused but some metadata files, which are restored from the copies beside the
@@ -27,7 +27,7 @@ pub enum Base {
 }
 
 /// Judges the current backup, and reports what is wrong with it.
-pub fn judge(
+pub(crate) fn judge(
     store: &Store,
     current: &Snapshot,
     token: &Arc<CancelToken>,

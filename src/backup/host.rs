@@ -17,7 +17,7 @@ use crate::store::{self, Draft, METADATA, Policy};
 
 /// Events and totals of one dialog with the phone.
 #[derive(Debug, Default)]
-pub struct Course {
+pub(crate) struct Course {
     /// Number of received files that are part of the backup, not of its bookkeeping.
     pub received_files: u64,
     /// Size of these files in bytes.
@@ -51,7 +51,7 @@ const FAULTS_MAX: usize = 100;
 const STATUS: &str = "Status.plist";
 
 /// Serves the phone from a draft.
-pub struct DraftHost<'a> {
+pub(crate) struct DraftHost<'a> {
     draft: &'a mut Draft,
     keep: &'a Policy,
     may_drop: &'a dyn Fn() -> bool,
@@ -66,7 +66,7 @@ pub struct DraftHost<'a> {
 impl<'a> DraftHost<'a> {
     /// Starts to serve. If the phone lacks space and `may_drop` returns true, snapshots that `keep`
     /// does not keep are dropped.
-    pub fn new(
+    pub(crate) fn new(
         draft: &'a mut Draft,
         keep: &'a Policy,
         may_drop: &'a dyn Fn() -> bool,
@@ -88,13 +88,13 @@ impl<'a> DraftHost<'a> {
     /// Sets the size of the files that the phone is expected to send: that of the previous backup,
     /// if the phone sends everything. A phone announces only the size of each batch, of which there
     /// are many (libimobiledevice #1707 shows batches of some 50 MB).
-    pub fn expecting(mut self, bytes: Option<u64>) -> Self {
+    pub(crate) fn expecting(mut self, bytes: Option<u64>) -> Self {
         self.expected = bytes;
         self
     }
 
     /// Ends the service, and returns the course of the dialog.
-    pub fn finish(self) -> Course {
+    pub(crate) fn finish(self) -> Course {
         let spent = |phase| self.phases.spent(phase);
         Course {
             scanning: spent(Phase::Scanning),

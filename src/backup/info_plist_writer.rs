@@ -35,7 +35,7 @@ const ITUNES_FILES: [&str; 11] = [
 const FILE_BYTES_MAX: usize = 16 << 20;
 
 /// Makes the file. Anything that a service does not provide is left out, and reported as a problem.
-pub fn make(
+pub(crate) fn make(
     session: &mut Session,
     token: &Arc<CancelToken>,
     with_apps: bool,

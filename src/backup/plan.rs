@@ -19,7 +19,7 @@ use crate::store::layout::LeftOut;
 use crate::store::{Draft, Lock, Origin, Snapshot, Store};
 
 /// Describes how a draft came to be.
-pub fn origin_words(origin: &Origin) -> String {
+pub(crate) fn origin_words(origin: &Origin) -> String {
     match origin {
         Origin::Fresh => "empty".to_owned(),
         Origin::Cloned {
@@ -65,7 +65,7 @@ fn sentence(words: &str) -> String {
 }
 
 /// The state with which a run begins.
-pub struct Begun {
+pub(crate) struct Begun {
     /// The draft that the run fills.
     pub draft: Draft,
     /// The origin of the draft.
@@ -76,7 +76,7 @@ pub struct Begun {
 
 /// Creates the draft of this run: continues one that an earlier run left, or clones the current
 /// backup, or starts empty.
-pub fn begin(
+pub(crate) fn begin(
     store: &Store,
     udid: &Udid,
     options: &Options,
@@ -137,7 +137,7 @@ pub fn begin(
 
 /// Announces what the run will do and why, as far as it can be known. Returns true if the phone is
 /// expected to send everything.
-pub fn announce(
+pub(crate) fn announce(
     begun: &Begun,
     facts: &Facts,
     state: &State,

@@ -28,7 +28,7 @@ pub enum Kind {
 
 impl Kind {
     /// All categories, in order.
-    pub const ALL: [Kind; 9] = [
+    pub(crate) const ALL: [Kind; 9] = [
         Kind::Photos,
         Kind::PhotoLibrary,
         Kind::Messages,
@@ -41,7 +41,7 @@ impl Kind {
     ];
 
     /// Returns the category of a file with this domain and path.
-    pub fn of(domain: &str, path: &str) -> Kind {
+    pub(crate) fn of(domain: &str, path: &str) -> Kind {
         let below = |folder: &str| {
             path.strip_prefix(folder)
                 .is_some_and(|r| r.is_empty() || r.starts_with('/'))
@@ -110,18 +110,18 @@ pub struct Amount {
 
 /// Totals of files by category.
 #[derive(Debug, Clone, Default)]
-pub struct Amounts([(u64, u64); Kind::ALL.len()]);
+pub(crate) struct Amounts([(u64, u64); Kind::ALL.len()]);
 
 impl Amounts {
     /// Counts one file of `bytes` bytes.
-    pub fn add(&mut self, domain: &str, path: &str, bytes: u64) {
+    pub(crate) fn add(&mut self, domain: &str, path: &str, bytes: u64) {
         let (files, total) = &mut self.0[Kind::of(domain, path) as usize];
         *files += 1;
         *total = total.saturating_add(bytes);
     }
 
     /// Returns the categories that have files.
-    pub fn list(&self) -> Vec<Amount> {
+    pub(crate) fn list(&self) -> Vec<Amount> {
         let amount = |(kind, &(files, bytes)): (Kind, &(u64, u64))| Amount { kind, files, bytes };
         Kind::ALL
             .into_iter()

@@ -10,14 +10,14 @@
 //! decides, except for databases: phones compact some of them while sending.
 
 /// Bytes at the beginning of a file that the decision needs: the header of a SQLite database.
-pub const HEAD_BYTES: usize = 100;
+pub(crate) const HEAD_BYTES: usize = 100;
 
 /// The first bytes of every SQLite database (sqlite.org/fileformat.html).
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// Facts about a file's plaintext that the decision needs.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     /// The number of bytes.
     pub length: u64,
     /// The first bytes: [`HEAD_BYTES`], or all of a shorter file.
@@ -29,7 +29,7 @@ pub struct Seen<'a> {
 
 /// Result of comparing a file with the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judgement {
+pub(crate) enum Judgement {
     /// Nothing contradicts the list.
     AsListed,
     /// The size differs, but nothing shows that bytes are missing: the file is a whole database, or
@@ -43,13 +43,14 @@ pub enum Judgement {
 
 impl Judgement {
     /// Returns true if a phone can restore the file as it is.
-    pub fn is_acceptable(self) -> bool {
+    #[cfg(feature = "simulator")]
+    pub(crate) fn is_acceptable(self) -> bool {
         matches!(self, Judgement::AsListed | Judgement::OtherSize)
     }
 }
 
 /// Compares a file with its size in the list, and with its digest if that was computed.
-pub fn judge(listed_bytes: u64, seen: Seen<'_>) -> Judgement {
+pub(crate) fn judge(listed_bytes: u64, seen: Seen<'_>) -> Judgement {
     let is_equal = seen.length == listed_bytes;
     let is_complete = || {
         Database::of(seen.head).map_or(seen.length > listed_bytes, |database| {
@@ -67,7 +68,7 @@ pub fn judge(listed_bytes: u64, seen: Seen<'_>) -> Judgement {
 
 /// Fields of a SQLite database's header that determine the length of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Database {
+pub(crate) struct Database {
     /// The length of a page, in bytes.
     pub page_bytes: u64,
     /// The number of pages; `None` if the header does not have a current number (programs before
@@ -78,7 +79,7 @@ pub struct Database {
 impl Database {
     /// Parses the header in the first bytes of a file. Returns `None` if the file is not a
     /// database, whatever its name.
-    pub fn of(head: &[u8]) -> Option<Database> {
+    pub(crate) fn of(head: &[u8]) -> Option<Database> {
         if !head.starts_with(MAGIC) {
             return None;
         }
@@ -99,7 +100,7 @@ impl Database {
 
     /// Returns true if a file of this length holds every page of the database, and ends with a
     /// whole page.
-    pub fn is_whole(self, length: u64) -> bool {
+    pub(crate) fn is_whole(self, length: u64) -> bool {
         let pages = length / self.page_bytes;
         length > 0
             && length.is_multiple_of(self.page_bytes)
@@ -108,13 +109,13 @@ impl Database {
 
     /// Returns true if a file of this length has exactly the pages that the header counts. Such a
     /// file is known to be whole after decryption even without padding.
-    pub fn is_exactly(self, length: u64) -> bool {
+    pub(crate) fn is_exactly(self, length: u64) -> bool {
         self.is_whole(length) && self.pages == Some(length / self.page_bytes)
     }
 }
 
 /// Returns the length of a database's pages in bytes: a power of two, where 1 stands for 65,536.
-pub fn page_bytes(head: &[u8]) -> Option<u64> {
+pub(crate) fn page_bytes(head: &[u8]) -> Option<u64> {
     let bytes = u16::from_be_bytes(head.get(16..18)?.try_into().ok()?);
     match bytes {
         1 => Some(65_536),

@@ -11,7 +11,7 @@ use crate::backup_format::temp_db;
 
 /// Size of a partial list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Part {
+pub(crate) struct Part {
     /// The number of remaining files, folders and links.
     pub rows: u64,
     /// The number of files among them.
@@ -20,7 +20,11 @@ pub struct Part {
 
 /// Copies the Manifest.db of the backup in `folder` to `to`, which must not exist, and removes the
 /// rows of all domains that `is_wanted` rejects.
-pub fn write(folder: &Path, to: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Part, Error> {
+pub(crate) fn write(
+    folder: &Path,
+    to: &Path,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Part, Error> {
     // Check first that it is a list of files, before copying it.
     crate::backup_format::manifest_db::Db::open(folder)?;
     let no_place = |e: std::io::Error| Error::NoPlace(e.to_string());

@@ -17,7 +17,7 @@ use crate::base::plain_file;
 
 pub use super::kind::Kind;
 pub use super::list_error::Error;
-pub use super::outline::{Outline, Outlined};
+pub(crate) use super::outline::{Outline, Outlined};
 pub use super::row::Row;
 
 /// Memory for sorting rows, as SQLite's `cache_size`: a negative number counts KiB. With the
@@ -28,8 +28,8 @@ const NAME: &str = "Manifest.db";
 
 /// An open list of files.
 ///
-/// [`Db::rows`] is for checks, and fails at the first damage. [`Db::select`] and [`Db::tree`] are
-/// for readers: they pass on every row that can be read, and [`Db::unread`] returns the others.
+/// [`Db::rows`] is for checks, and fails at the first damage. `Db::select` and `Db::tree` are
+/// for readers: they pass on every row that can be read, and `Db::unread` returns the others.
 #[derive(Debug)]
 pub struct Db {
     scratch: Scratch,
@@ -46,7 +46,7 @@ impl Db {
     }
 
     /// Recovers the rows from the pages of a list that SQLite cannot open.
-    pub fn salvage(folder: &Path) -> Result<Db, Error> {
+    pub(crate) fn salvage(folder: &Path) -> Result<Db, Error> {
         let mut unread = Unread::default();
         let scratch = pages::save(&folder.join(NAME), &mut unread)?;
         Ok(Db {
@@ -57,7 +57,7 @@ impl Db {
     }
 
     /// Opens an encrypted list; encrypted backups have one since iOS 10.2.
-    pub fn decrypt(folder: &Path, key: &FileKey) -> Result<Db, Error> {
+    pub(crate) fn decrypt(folder: &Path, key: &FileKey) -> Result<Db, Error> {
         let file = plain_file::open(&folder.join(NAME)).map_err(temp_db::Error::Read)?;
         let bytes = file.metadata().map_err(temp_db::Error::Read)?.len();
         Db::with_files(Scratch::make(&mut key.decrypt(file, None), bytes)?)
@@ -80,7 +80,7 @@ impl Db {
     }
 
     /// Returns the rows that could not be read so far.
-    pub fn unread(&self) -> Unread {
+    pub(crate) fn unread(&self) -> Unread {
         self.unread.borrow().clone()
     }
 
@@ -125,7 +125,11 @@ impl Db {
     }
 
     /// Calls `each` for the rows that match the filter, until it returns false.
-    pub fn select(&self, filter: &Filter, mut each: impl FnMut(Row) -> bool) -> Result<(), Error> {
+    pub(crate) fn select(
+        &self,
+        filter: &Filter,
+        mut each: impl FnMut(Row) -> bool,
+    ) -> Result<(), Error> {
         // SQL narrows the rows down only by conditions for which the phone's list has an index;
         // `admits` decides.
         let mut clauses = &[""][..];
@@ -170,7 +174,7 @@ impl Db {
     /// Returns up to `limit` rows with row numbers above `after`, in their order, and the number of
     /// the last row that was read; `None` if there are no more. Rows that cannot be read count
     /// towards the limit.
-    pub fn page(&self, after: i64, limit: usize) -> Result<(Vec<Row>, Option<i64>), Error> {
+    pub(crate) fn page(&self, after: i64, limit: usize) -> Result<(Vec<Row>, Option<i64>), Error> {
         let sql = format!("{COLUMNS} WHERE rowid > ?1 ORDER BY rowid LIMIT ?2");
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         loop {
@@ -249,7 +253,7 @@ impl Db {
 
     /// Calls `each` for the rows at or below a path, in one domain or in all domains one after the
     /// other, until it returns false. Rows are sorted by name, each folder before its contents.
-    pub fn tree(
+    pub(crate) fn tree(
         &self,
         domain: Option<&str>,
         below: &str,
@@ -262,10 +266,10 @@ impl Db {
         })
     }
 
-    /// Calls `each` like [`Db::tree`], with the name, the type and the size of each row. This is
+    /// Calls `each` like `Db::tree`, with the name, the type and the size of each row. This is
     /// faster, because the list is read in its own order: the size is taken from each record before
     /// the rows are sorted, and records are not read again.
-    pub fn outlines(
+    pub(crate) fn outlines(
         &self,
         domain: Option<&str>,
         below: &str,
@@ -274,7 +278,7 @@ impl Db {
         self.sorted(domain, below, OUTLINE, each)
     }
 
-    /// Selects `columns` of the rows at or below a path, sorted as in [`Db::tree`].
+    /// Selects `columns` of the rows at or below a path, sorted as in `Db::tree`.
     fn sorted(
         &self,
         domain: Option<&str>,
@@ -449,7 +453,7 @@ pub struct Filter<'a> {
 
 impl Filter<'_> {
     /// Returns true if the filter accepts a row with this name.
-    pub fn admits(&self, domain: &str, relative_path: &str) -> bool {
+    pub(crate) fn admits(&self, domain: &str, relative_path: &str) -> bool {
         let is_below = |folder: &str| match relative_path.strip_prefix(folder) {
             Some("") => true,
             Some(rest) => !self.only_itself && (folder.is_empty() || rest.starts_with('/')),

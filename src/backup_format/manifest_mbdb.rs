@@ -236,7 +236,7 @@ impl Mbdb {
 
     /// Opens a damaged list with all records that can be read. After a damaged record, searches for
     /// the next one.
-    pub fn salvage(folder: &Path) -> Result<Mbdb, Error> {
+    pub(crate) fn salvage(folder: &Path) -> Result<Mbdb, Error> {
         let path = folder.join("Manifest.mbdb");
         let damaged = |e: io::Error| Error::Damaged(words(&e));
         let mut file = BufReader::new(plain_file::open(&path).map_err(damaged)?);
@@ -292,7 +292,7 @@ impl Mbdb {
     }
 
     /// Returns the records that cannot be read.
-    pub fn unread(&self) -> &Unread {
+    pub(crate) fn unread(&self) -> &Unread {
         &self.unread
     }
 

@@ -2,8 +2,8 @@
 //! Manifest.mbdb before iOS 10) and the archived record of each file.
 
 pub mod categories;
-pub mod content_match;
-pub mod domain_subset;
+pub(crate) mod content_match;
+pub(crate) mod domain_subset;
 pub mod info_plist;
 pub mod keybag;
 mod kind;
@@ -31,7 +31,7 @@ CREATE TABLE Properties (key TEXT PRIMARY KEY, value BLOB);";
 
 /// Returns true if a name would lead a restore outside of its target folder. No phone writes such a
 /// name.
-pub fn leads_out(domain: &str, relative_path: &str) -> bool {
+pub(crate) fn leads_out(domain: &str, relative_path: &str) -> bool {
     [domain, relative_path].iter().any(|name| {
         name.starts_with('/') || name.contains('\0') || name.split('/').any(|part| part == "..")
     })

@@ -19,7 +19,7 @@ const LINK: i64 = -2;
 
 /// Name, type and size of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outline {
+pub(crate) struct Outline {
     /// The domain.
     pub domain: String,
     /// The path inside the domain.
@@ -32,7 +32,7 @@ pub struct Outline {
 
 /// A row of a sorted list.
 #[derive(Debug)]
-pub enum Outlined {
+pub(crate) enum Outlined {
     /// A row whose type and size are known.
     Outline(Outline),
     /// A row with unusual columns or an unusual record, read as a whole.

@@ -50,7 +50,7 @@ impl Status {
     }
 
     /// Describes how far the phone got, as the end of a sentence.
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         match self.snapshot_state.as_str() {
             "" => "Status.plist does not name the phone's last step".to_owned(),
             state => format!("it stopped in the state {state:?}"),
@@ -119,7 +119,7 @@ impl ManifestPlist {
 }
 
 /// Fields of Manifest.plist that are used with a password.
-pub struct Encryption {
+pub(crate) struct Encryption {
     /// The keys of the protection classes.
     pub bag: KeyBag,
     /// The wrapped key of Manifest.db; lists before iOS 10.2 are not encrypted.
@@ -128,7 +128,7 @@ pub struct Encryption {
 
 impl Encryption {
     /// Reads the keys of the backup in `folder`. Returns `None` if the backup is not encrypted.
-    pub fn read(folder: &Path) -> Result<Option<Encryption>, Unreadable> {
+    pub(crate) fn read(folder: &Path) -> Result<Option<Encryption>, Unreadable> {
         let fields = read(folder, "Manifest.plist")?;
         if is_encrypted(folder, &fields) {
             Encryption::of(&fields).map(Some)
@@ -139,7 +139,7 @@ impl Encryption {
 
     /// Reads the keys even if Manifest.plist says that the backup is not encrypted. Returns `None`
     /// if the file has no keys.
-    pub fn read_anyway(folder: &Path) -> Option<Encryption> {
+    pub(crate) fn read_anyway(folder: &Path) -> Option<Encryption> {
         let fields = read(folder, "Manifest.plist").ok()?;
         Encryption::of(&fields).ok()
     }
@@ -177,7 +177,7 @@ fn is_encrypted(folder: &Path, fields: &Dictionary) -> bool {
 
 /// Form of Manifest.db, judging by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListForm {
+pub(crate) enum ListForm {
     /// A SQLite database.
     Plain,
     /// Whole cipher blocks, or a database whose beginning is damaged.
@@ -187,7 +187,7 @@ pub enum ListForm {
 }
 
 /// Determines the form of the Manifest.db of the backup in `folder`.
-pub fn list_form(folder: &Path) -> ListForm {
+pub(crate) fn list_form(folder: &Path) -> ListForm {
     let head = || -> std::io::Result<([u8; 16], u64)> {
         let mut file = plain_file::open(&folder.join("Manifest.db"))?;
         let mut head = [0; 16];

@@ -35,7 +35,7 @@ const WAL_MARK: std::ops::Range<usize> = 18..20;
 
 /// An open database, and the temporary file that may hold it.
 #[derive(Debug)]
-pub struct Scratch {
+pub(crate) struct Scratch {
     // Declared first, so that it is dropped before the file.
     connection: Connection,
     _file: Option<TempPath>,
@@ -56,13 +56,17 @@ pub enum Error {
 
 impl Scratch {
     /// Creates a database from all of `from`. `bytes` is its approximate length.
-    pub fn make(from: &mut dyn Read, bytes: u64) -> Result<Scratch, Error> {
+    pub(crate) fn make(from: &mut dyn Read, bytes: u64) -> Result<Scratch, Error> {
         Scratch::with_wal(from, bytes, None)
     }
 
     /// Creates a database from all of `from`, with the changes of its write-ahead log. `bytes` is
     /// the approximate length of the database.
-    pub fn with_wal(from: &mut dyn Read, bytes: u64, wal: Option<Wal>) -> Result<Scratch, Error> {
+    pub(crate) fn with_wal(
+        from: &mut dyn Read,
+        bytes: u64,
+        wal: Option<Wal>,
+    ) -> Result<Scratch, Error> {
         let mut head = [0; 32];
         read_head(from, &mut head)?;
         if bytes.max(wal.as_ref().map_or(0, Wal::database_bytes)) > MEMORY_BYTES_MAX {
@@ -151,7 +155,7 @@ impl Scratch {
     }
 
     /// Opens an existing database in place, without writing to it or beside it.
-    pub fn in_place(path: &Path) -> Result<Scratch, Error> {
+    pub(crate) fn in_place(path: &Path) -> Result<Scratch, Error> {
         let path = std::path::absolute(path).map_err(Error::Read)?;
         let mut file = plain_file::open(&path).map_err(Error::Read)?;
         let mut head = [0; 32];
@@ -170,7 +174,7 @@ impl Scratch {
     }
 
     /// Returns the connection to the database.
-    pub fn connection(&self) -> &Connection {
+    pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }
 }
@@ -178,7 +182,7 @@ impl Scratch {
 /// Protects against a malicious database: limits memory whatever its size, disables functions in
 /// its schema, limits the length of values, and stops endless tables, whose pages refer to each
 /// other in a cycle.
-pub fn bound(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn bound(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -4096)?;
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "trusted_schema", false)?;

@@ -37,7 +37,7 @@ pub struct Unread {
 impl Unread {
     /// Adds a row. `key` identifies it, so that a second pass over the list does not count it
     /// again.
-    pub fn add(&mut self, key: u64, row: impl FnOnce() -> BadRow) {
+    pub(crate) fn add(&mut self, key: u64, row: impl FnOnce() -> BadRow) {
         if self.seen.contains(&key) {
             return;
         }
@@ -53,7 +53,7 @@ impl Unread {
     }
 
     /// Adds a sentence about the list as a whole, once.
-    pub fn note(&mut self, sentence: String) {
+    pub(crate) fn note(&mut self, sentence: String) {
         if !self.notes.contains(&sentence) {
             self.notes.push(sentence);
         }

@@ -20,7 +20,7 @@ const MEMORY_BYTES_MAX: usize = 8 << 20;
 const PAGE_BYTES: std::ops::RangeInclusive<usize> = 512..=65_536;
 
 /// The committed part of a write-ahead log.
-pub struct Wal {
+pub(crate) struct Wal {
     frames: SpooledTempFile,
     page_bytes: usize,
     /// Number of frames up to the end of the last transaction.
@@ -31,7 +31,7 @@ pub struct Wal {
 
 impl Wal {
     /// Reads a log. Returns `None` if it has no complete transaction: SQLite ignores such a log.
-    pub fn read(from: &mut dyn Read) -> io::Result<Option<Wal>> {
+    pub(crate) fn read(from: &mut dyn Read) -> io::Result<Option<Wal>> {
         let mut from = BufReader::new(from);
         let mut header = [0; HEADER];
         if !fill(&mut from, &mut header)? {
@@ -83,13 +83,13 @@ impl Wal {
     }
 
     /// Returns the length of the database with the log applied, in bytes.
-    pub fn database_bytes(&self) -> u64 {
+    pub(crate) fn database_bytes(&self) -> u64 {
         self.pages * self.page_bytes as u64
     }
 
     /// Returns an error if the log cannot belong to a database of this length: a log adds no more
     /// pages than it has frames.
-    pub fn check(&self, database_bytes: u64) -> io::Result<()> {
+    pub(crate) fn check(&self, database_bytes: u64) -> io::Result<()> {
         let pages = database_bytes.div_ceil(self.page_bytes as u64);
         if self.pages > pages.saturating_add(self.committed) {
             return Err(invalid("its write-ahead log belongs to another database"));
@@ -98,7 +98,10 @@ impl Wal {
     }
 
     /// Calls `put` with the offset and the bytes of each page that the log changes.
-    pub fn apply(&mut self, mut put: impl FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
+    pub(crate) fn apply(
+        &mut self,
+        mut put: impl FnMut(u64, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.frames.seek(SeekFrom::Start(0))?;
         let mut frame = vec![0; FRAME_HEADER + self.page_bytes];
         for _ in 0..self.committed {

@@ -60,7 +60,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, NotAPlist> {
 /// dictionary keys that lead to it. An array contributes the name "". `bytes` is the length of the
 /// list. Only one such value is in memory at a time, plus for XML the text read so far, since
 /// plist's reader (1.10) keeps it. That is a third of the memory that the whole list would need.
-pub fn visit(
+pub(crate) fn visit(
     mut from: impl Read + Seek,
     bytes: u64,
     each: impl FnMut(&[String], Event<'_>),
@@ -242,7 +242,7 @@ fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
 
 /// Returns the nearest time that every form of a date can hold: times before 1970 or after the year
 /// 9000 are replaced by that limit. The clocks of computers and the times of files can be anything.
-pub fn writable(time: SystemTime) -> SystemTime {
+pub(crate) fn writable(time: SystemTime) -> SystemTime {
     const LAST: Duration = Duration::from_secs(221_845_392_000);
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     SystemTime::UNIX_EPOCH + since.unwrap_or_default().min(LAST)

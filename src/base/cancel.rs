@@ -35,7 +35,7 @@ impl CancelToken {
 
     /// Returns a token with the same cancel flags, for another connection with its own position in
     /// its dialog.
-    pub fn fork(&self) -> Arc<CancelToken> {
+    pub(crate) fn fork(&self) -> Arc<CancelToken> {
         Arc::new(CancelToken {
             cancel: self.cancel.clone(),
             wider: self.wider.clone(),
@@ -46,7 +46,7 @@ impl CancelToken {
 
     /// Returns a child token, for one phone among several. Cancelling this token also cancels the
     /// child, but not the other way round.
-    pub fn for_one(&self) -> Arc<CancelToken> {
+    pub(crate) fn for_one(&self) -> Arc<CancelToken> {
         let mut wider = self.wider.clone();
         wider.push(self.cancel.clone());
         Arc::new(CancelToken {
@@ -74,12 +74,12 @@ impl CancelToken {
     }
 
     /// Returns the error that a cancelled operation reports.
-    pub fn cancellation(&self) -> io::Error {
+    pub(crate) fn cancellation(&self) -> io::Error {
         cancelled()
     }
 
     /// Returns true if the operation under way must end now.
-    pub fn stops(&self) -> bool {
+    pub(crate) fn stops(&self) -> bool {
         self.cancelled()
             && (self.between_messages.load(Ordering::SeqCst)
                 || self.seen.get_or_init(Instant::now).elapsed() > GRACE)
@@ -99,7 +99,7 @@ impl std::fmt::Display for Cancelled {
 impl std::error::Error for Cancelled {}
 
 /// Returns true if `error` means that a wait was cancelled.
-pub fn is_cancelled(error: &io::Error) -> bool {
+pub(crate) fn is_cancelled(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Cancelled>())
 }
 

@@ -37,6 +37,6 @@ pub fn shell(text: impl AsRef<OsStr>) -> Command {
 }
 
 /// Returns a command for this program itself. The secrets are kept, since a job needs its password.
-pub fn this_program() -> io::Result<Command> {
+pub(crate) fn this_program() -> io::Result<Command> {
     Ok(Command::new(std::env::current_exe()?))
 }

@@ -10,7 +10,7 @@ use crate::base::child;
 
 /// Guard that keeps the computer awake as long as it lives. It must stay on the thread that created
 /// it.
-pub struct Awake {
+pub(crate) struct Awake {
     holder: Option<Child>,
     #[cfg(windows)]
     _told: Option<keepawake::KeepAwake>,
@@ -19,7 +19,7 @@ pub struct Awake {
 impl Awake {
     /// Starts to keep the computer awake. Does nothing if the system offers no way: a backup that
     /// is interrupted by sleep fails safely.
-    pub fn keep() -> Awake {
+    pub(crate) fn keep() -> Awake {
         let mut command = match () {
             // The process ends with this program, however that ends.
             () if cfg!(target_os = "macos") => {

@@ -12,7 +12,7 @@ const BETWEEN_EVENTS: Duration = Duration::from_millis(200);
 const NEVER: u64 = u64::MAX;
 
 /// Counts files and bytes. Shared by all threads.
-pub struct Meter<'a> {
+pub(crate) struct Meter<'a> {
     monitor: &'a dyn Monitor,
     files_total: Option<u64>,
     bytes_total: Option<u64>,
@@ -25,7 +25,7 @@ pub struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     /// Starts to count. The totals are those that are expected, where they are known.
-    pub fn new(
+    pub(crate) fn new(
         monitor: &'a dyn Monitor,
         files_total: Option<u64>,
         bytes_total: Option<u64>,
@@ -42,13 +42,13 @@ impl<'a> Meter<'a> {
     }
 
     /// Counts bytes.
-    pub fn add_bytes(&self, bytes: u64) {
+    pub(crate) fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.tell();
     }
 
     /// Counts a file that is done.
-    pub fn add_file(&self) {
+    pub(crate) fn add_file(&self) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.tell();
     }

@@ -15,7 +15,7 @@ pub mod problem;
 pub mod product_names;
 pub mod progress;
 pub mod secret;
-pub mod sha256;
+pub(crate) mod sha256;
 pub mod time;
 pub mod udid;
 pub mod units;

@@ -10,12 +10,12 @@ use std::path::Path;
 
 /// Opens a regular file for reading. For anything else, returns an error of the kind `InvalidInput`
 /// that says what it is.
-pub fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path)
 }
 
 /// Opens a regular file with the caller's options. A file that `create` makes is a regular one.
-pub fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+pub(crate) fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
         use rustix::fs::OFlags;

@@ -23,7 +23,7 @@ impl PrivateDir {
     }
 
     /// Creates a folder in `place`.
-    pub fn new_in(prefix: &str, place: &Path) -> io::Result<PrivateDir> {
+    pub(crate) fn new_in(prefix: &str, place: &Path) -> io::Result<PrivateDir> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(prefix);
         #[cfg(unix)]

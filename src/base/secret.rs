@@ -21,7 +21,7 @@ impl Secret {
 
 /// Overwrites the data and strings of a property list that held a secret. Copies made by the
 /// library that reads and writes property lists cannot be reached.
-pub fn wipe(value: &mut Value) {
+pub(crate) fn wipe(value: &mut Value) {
     match value {
         Value::Data(bytes) => bytes.zeroize(),
         Value::String(text) => text.zeroize(),

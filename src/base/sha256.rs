@@ -9,7 +9,7 @@ use sha2::Digest;
 
 /// A hash that is being computed.
 #[derive(Clone)]
-pub struct Sha256(By);
+pub(crate) struct Sha256(By);
 
 #[derive(Clone)]
 enum By {
@@ -19,8 +19,7 @@ enum By {
 
 impl Sha256 {
     /// Begins a hash, of no bytes yet.
-    #[expect(clippy::new_without_default, reason = "a default hash has no use")]
-    pub fn new() -> Sha256 {
+    pub(crate) fn new() -> Sha256 {
         Sha256(if has_instructions() {
             By::Sha2(sha2::Sha256::new())
         } else {
@@ -29,7 +28,7 @@ impl Sha256 {
     }
 
     /// Adds bytes to the hash.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             By::Sha2(hash) => hash.update(bytes),
             By::AwsLc(hash) => hash.update(bytes),
@@ -37,7 +36,7 @@ impl Sha256 {
     }
 
     /// Returns the hash of all bytes added.
-    pub fn finalize(self) -> [u8; 32] {
+    pub(crate) fn finalize(self) -> [u8; 32] {
         match self.0 {
             By::Sha2(hash) => hash.finalize().into(),
             By::AwsLc(hash) => {

@@ -79,7 +79,7 @@ pub fn rfc3339(time: SystemTime) -> String {
 
 /// Formats seconds since 1970, as a phone notes times, in the format of [`rfc3339`]. Returns `None`
 /// if no calendar has the time.
-pub fn rfc3339_seconds(seconds: i64) -> Option<String> {
+pub(crate) fn rfc3339_seconds(seconds: i64) -> Option<String> {
     let timestamp = Timestamp::from_second(seconds).ok()?;
     Some(timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
@@ -96,23 +96,23 @@ pub fn age(now: SystemTime, then: SystemTime) -> Option<Duration> {
 }
 
 /// Returns a stamp in local time, as Apple writes it into archive names.
-pub fn stamp_of(time: SystemTime) -> String {
+pub(crate) fn stamp_of(time: SystemTime) -> String {
     let timestamp = Timestamp::try_from(time).unwrap_or_default();
     let zoned = timestamp.to_zoned(TimeZone::system());
     zoned.strftime(STAMP).to_string()
 }
 
 /// Parses a stamp of the form `YYYYMMDD-HHMMSS`.
-pub fn parse_stamp(stamp: &str) -> Option<DateTime> {
+pub(crate) fn parse_stamp(stamp: &str) -> Option<DateTime> {
     DateTime::strptime(STAMP, stamp).ok()
 }
 
 /// Returns a system time in local time.
-pub fn local(time: SystemTime) -> DateTime {
+pub(crate) fn local(time: SystemTime) -> DateTime {
     parse_stamp(&stamp_of(time)).unwrap_or_default()
 }
 
 /// Returns a timestamp in local time.
-pub fn civil(moment: Timestamp) -> DateTime {
+pub(crate) fn civil(moment: Timestamp) -> DateTime {
     Zoned::new(moment, TimeZone::system()).datetime()
 }

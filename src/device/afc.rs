@@ -29,16 +29,16 @@ const DOING: &str = "read or write files of the phone";
 
 /// Operation numbers of the wire format.
 mod op {
-    pub const STATUS: u64 = 1;
-    pub const DATA: u64 = 2;
-    pub const REMOVE_PATH: u64 = 8;
-    pub const MAKE_DIR: u64 = 9;
-    pub const FILE_OPEN: u64 = 13;
-    pub const FILE_OPEN_RESULT: u64 = 14;
-    pub const FILE_READ: u64 = 15;
-    pub const FILE_WRITE: u64 = 16;
-    pub const FILE_CLOSE: u64 = 20;
-    pub const FILE_LOCK: u64 = 27;
+    pub(crate) const STATUS: u64 = 1;
+    pub(crate) const DATA: u64 = 2;
+    pub(crate) const REMOVE_PATH: u64 = 8;
+    pub(crate) const MAKE_DIR: u64 = 9;
+    pub(crate) const FILE_OPEN: u64 = 13;
+    pub(crate) const FILE_OPEN_RESULT: u64 = 14;
+    pub(crate) const FILE_READ: u64 = 15;
+    pub(crate) const FILE_WRITE: u64 = 16;
+    pub(crate) const FILE_CLOSE: u64 = 20;
+    pub(crate) const FILE_LOCK: u64 = 27;
 }
 
 /// Status: no such file.
@@ -59,10 +59,10 @@ enum Mode {
 
 /// An open file on the phone.
 #[derive(Debug, Clone, Copy)]
-pub struct Handle(u64);
+pub(crate) struct Handle(u64);
 
 /// A connection to AFC.
-pub struct Afc {
+pub(crate) struct Afc {
     stream: AnyStream,
     number: u64,
 }
@@ -82,14 +82,14 @@ impl Packet {
 
 impl Afc {
     /// Starts the service and connects to it.
-    pub fn open(session: &mut Session, token: &Arc<CancelToken>) -> Result<Afc, Error> {
+    pub(crate) fn open(session: &mut Session, token: &Arc<CancelToken>) -> Result<Afc, Error> {
         let stream = session.service(SERVICE, token, SILENCE_MAX)?;
         Ok(Afc { stream, number: 0 })
     }
 
     /// Reads a whole small file. Returns `None` if it does not exist, and fails if it is longer
     /// than `bytes_max`.
-    pub fn read(&mut self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn read(&mut self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
         let Some(handle) = self.open_file(path, Mode::Read)? else {
             return Ok(None);
         };
@@ -113,7 +113,7 @@ impl Afc {
     }
 
     /// Creates a folder unless it exists.
-    pub fn make_dir(&mut self, path: &str) -> Result<(), Error> {
+    pub(crate) fn make_dir(&mut self, path: &str) -> Result<(), Error> {
         let answer = self.ask(op::MAKE_DIR, &terminated(path))?;
         match (answer.operation, answer.word()) {
             (op::STATUS, Some(0 | OBJECT_EXISTS)) => Ok(()),
@@ -122,7 +122,7 @@ impl Afc {
     }
 
     /// Writes a whole file, replacing an existing one.
-    pub fn write(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
         let opened = self.open_file(path, Mode::Write)?;
         let handle = opened.ok_or_else(|| {
             Error::strange(DOING, format!("{path} can only be opened for reading"))
@@ -135,7 +135,7 @@ impl Afc {
     }
 
     /// Removes a file or an empty folder. An absent one is not an error.
-    pub fn remove(&mut self, path: &str) -> Result<(), Error> {
+    pub(crate) fn remove(&mut self, path: &str) -> Result<(), Error> {
         let answer = self.ask(op::REMOVE_PATH, &terminated(path))?;
         match (answer.operation, answer.word()) {
             (op::STATUS, Some(0 | OBJECT_NOT_FOUND)) => Ok(()),
@@ -144,13 +144,13 @@ impl Afc {
     }
 
     /// Opens the file that programs lock during a sync.
-    pub fn open_for_lock(&mut self, path: &str) -> Result<Handle, Error> {
+    pub(crate) fn open_for_lock(&mut self, path: &str) -> Result<Handle, Error> {
         let opened = self.open_file(path, Mode::ReadWrite)?;
         opened.ok_or_else(|| Error::strange(DOING, format!("{path} does not exist")))
     }
 
     /// Takes the exclusive lock without waiting. Returns false if another program holds it.
-    pub fn lock(&mut self, handle: Handle) -> Result<bool, Error> {
+    pub(crate) fn lock(&mut self, handle: Handle) -> Result<bool, Error> {
         const EXCLUSIVE_NOT_WAITING: u64 = 2 | 4;
         let answer = self.ask(op::FILE_LOCK, &words(&[handle.0, EXCLUSIVE_NOT_WAITING]))?;
         match answer.word() {
@@ -161,14 +161,14 @@ impl Afc {
     }
 
     /// Releases the lock.
-    pub fn unlock(&mut self, handle: Handle) -> Result<(), Error> {
+    pub(crate) fn unlock(&mut self, handle: Handle) -> Result<(), Error> {
         const UNLOCK: u64 = 8 | 4;
         let answer = self.ask(op::FILE_LOCK, &words(&[handle.0, UNLOCK]))?;
         done("the sync lock", &answer)
     }
 
     /// Closes a file.
-    pub fn close(&mut self, handle: Handle) -> Result<(), Error> {
+    pub(crate) fn close(&mut self, handle: Handle) -> Result<(), Error> {
         let answer = self.ask(op::FILE_CLOSE, &words(&[handle.0]))?;
         done("a file", &answer)
     }

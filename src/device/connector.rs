@@ -44,7 +44,7 @@ impl Connector {
     }
 
     /// Returns a copy whose waits are cancelled through `token`.
-    pub fn with_token(&self, token: Arc<CancelToken>) -> Connector {
+    pub(crate) fn with_token(&self, token: Arc<CancelToken>) -> Connector {
         let daemon = self.daemon.with_token(token.clone());
         Connector {
             records: self.records.through(daemon.clone()),

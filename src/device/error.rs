@@ -86,7 +86,7 @@ pub enum Error {
 
 impl Error {
     /// Wraps an error of the stream; `doing` names the step that failed.
-    pub fn wire(doing: impl Into<String>, cause: impl Into<FrameError>) -> Error {
+    pub(crate) fn wire(doing: impl Into<String>, cause: impl Into<FrameError>) -> Error {
         match cause.into() {
             FrameError::Io(e) if crate::base::cancel::is_cancelled(&e) => Error::Cancelled,
             cause => Error::Wire {
@@ -104,7 +104,7 @@ impl Error {
     }
 
     /// Returns true if lockdown answered with exactly this error code.
-    pub fn is_lockdown(&self, word: &str) -> bool {
+    pub(crate) fn is_lockdown(&self, word: &str) -> bool {
         matches!(self, Error::Lockdown { code, .. } if code == word)
     }
 

@@ -11,9 +11,9 @@ use crate::transport::AnyStream;
 use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
 
 /// Name of the service that lists applications.
-pub const INSTALLATION_PROXY: &str = "com.apple.mobile.installation_proxy";
+pub(crate) const INSTALLATION_PROXY: &str = "com.apple.mobile.installation_proxy";
 /// Name of the service that provides their icons.
-pub const SPRINGBOARD: &str = "com.apple.springboardservices";
+pub(crate) const SPRINGBOARD: &str = "com.apple.springboardservices";
 
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// Most applications accepted; phones have some hundred.
@@ -23,7 +23,7 @@ const ICON_BYTES_MAX: usize = 1 << 20;
 
 /// An application that its owner installed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct App {
+pub(crate) struct App {
     /// The bundle identifier, such as `com.example.app`.
     pub bundle_id: String,
     /// The App Store's signature, needed to install the application again after a restore.
@@ -33,7 +33,10 @@ pub struct App {
 }
 
 /// Lists all applications that the owner installed.
-pub fn user_apps(session: &mut Session, token: &Arc<CancelToken>) -> Result<Vec<App>, Error> {
+pub(crate) fn user_apps(
+    session: &mut Session,
+    token: &Arc<CancelToken>,
+) -> Result<Vec<App>, Error> {
     const DOING: &str = "list the phone's applications";
     let mut stream = session.service(INSTALLATION_PROXY, token, SILENCE_MAX)?;
     let attributes = ["CFBundleIdentifier", "ApplicationSINF", "iTunesMetadata"];
@@ -79,19 +82,19 @@ fn app(entry: &Value) -> Option<App> {
 }
 
 /// A connection to the service that provides icons.
-pub struct Icons {
+pub(crate) struct Icons {
     stream: AnyStream,
 }
 
 impl Icons {
     /// Starts the service and connects to it.
-    pub fn open(session: &mut Session, token: &Arc<CancelToken>) -> Result<Icons, Error> {
+    pub(crate) fn open(session: &mut Session, token: &Arc<CancelToken>) -> Result<Icons, Error> {
         let stream = session.service(SPRINGBOARD, token, SILENCE_MAX)?;
         Ok(Icons { stream })
     }
 
     /// Returns an application's icon as PNG, or `None` if it has none or a very large one.
-    pub fn png(&mut self, bundle_id: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn png(&mut self, bundle_id: &str) -> Result<Option<Vec<u8>>, Error> {
         const DOING: &str = "ask for an application's icon";
         let mut request = Dictionary::new();
         request.insert("command".into(), "getIconPNGData".into());

@@ -18,7 +18,7 @@ use crate::transport::plist_stream::{self, Encoding};
 use crate::transport::{AnyStream, Attached, Stream, Transport, Wire};
 
 /// Lockdown's port on every phone.
-pub const PORT: u16 = 62078;
+pub(crate) const PORT: u16 = 62078;
 /// Longest answer accepted, in bytes: values of a whole domain are a few hundred KiB.
 const ANSWER_BYTES_MAX: u32 = 16 << 20;
 /// Longest wait for an answer: lockdown answers at once, even while the phone shows a dialog.

@@ -3,14 +3,14 @@
 pub mod afc;
 pub mod connector;
 mod error;
-pub mod installed_apps;
+pub(crate) mod installed_apps;
 pub mod listing;
 pub mod lockdown;
 pub mod lockdown_codes;
 pub mod notifications;
 mod pair_record;
 pub mod pair_records;
-pub mod pairing;
+pub(crate) mod pairing;
 pub(crate) mod passcode_prompt;
 pub mod sync_lock;
 pub mod tls;

@@ -15,33 +15,36 @@ use crate::transport::plist_stream::{self, Encoding};
 pub const SERVICE: &str = "com.apple.mobile.notification_proxy";
 /// Notification: the passcode sheet is on the phone's screen (iOS 15.7.1 and later show one at each
 /// backup).
-pub const PASSCODE_SHEET_UP: &str = "com.apple.LocalAuthentication.ui.presented";
+pub(crate) const PASSCODE_SHEET_UP: &str = "com.apple.LocalAuthentication.ui.presented";
 /// Notification: the passcode sheet is gone, answered or not.
-pub const PASSCODE_SHEET_GONE: &str = "com.apple.LocalAuthentication.ui.dismissed";
+pub(crate) const PASSCODE_SHEET_GONE: &str = "com.apple.LocalAuthentication.ui.dismissed";
 /// Notification: "Stop" was tapped on the phone.
-pub const CANCEL_REQUEST: &str = "com.apple.itunes-client.syncCancelRequest";
+pub(crate) const CANCEL_REQUEST: &str = "com.apple.itunes-client.syncCancelRequest";
 
 const MESSAGE_BYTES_MAX: u32 = 1 << 20;
 
 /// A connection to the notification proxy.
-pub struct Notifications {
+pub(crate) struct Notifications {
     stream: AnyStream,
 }
 
 impl Notifications {
     /// Starts the service and connects to it.
-    pub fn open(session: &mut Session, token: &Arc<CancelToken>) -> Result<Notifications, Error> {
+    pub(crate) fn open(
+        session: &mut Session,
+        token: &Arc<CancelToken>,
+    ) -> Result<Notifications, Error> {
         let stream = session.service(SERVICE, token, Duration::MAX)?;
         Ok(Notifications { stream })
     }
 
     /// Posts a notification on the phone.
-    pub fn post(&mut self, name: &str) -> Result<(), Error> {
+    pub(crate) fn post(&mut self, name: &str) -> Result<(), Error> {
         self.send("PostNotification", name)
     }
 
     /// Subscribes to a notification.
-    pub fn observe(&mut self, name: &str) -> Result<(), Error> {
+    pub(crate) fn observe(&mut self, name: &str) -> Result<(), Error> {
         self.send("ObserveNotification", name)
     }
 
@@ -54,7 +57,7 @@ impl Notifications {
     }
 
     /// Waits for the next observed notification. Returns `None` if the phone closes the proxy.
-    pub fn next_name(&mut self) -> Result<Option<String>, Error> {
+    pub(crate) fn next_name(&mut self) -> Result<Option<String>, Error> {
         loop {
             let message = plist_stream::read(&mut self.stream, MESSAGE_BYTES_MAX)
                 .map_err(|cause| Error::wire("listen to the phone", cause))?;

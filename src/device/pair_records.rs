@@ -35,7 +35,7 @@ impl Records {
     }
 
     /// Returns the same records, accessed through `daemon`.
-    pub fn through(&self, daemon: impl Into<Transport>) -> Records {
+    pub(crate) fn through(&self, daemon: impl Into<Transport>) -> Records {
         Records {
             daemon: daemon.into(),
             ..self.clone()
@@ -49,7 +49,7 @@ impl Records {
     }
 
     /// Returns the record of a phone, or [`Error::NotPaired`] if none exists.
-    pub fn load(&self, udid: &Udid) -> Result<PairRecord, Error> {
+    pub(crate) fn load(&self, udid: &Udid) -> Result<PairRecord, Error> {
         let daemon = self.daemon.daemon();
         if let Some(daemon) = daemon {
             match daemon.pair_record(udid) {
@@ -75,7 +75,7 @@ impl Records {
     }
 
     /// Stores a record in the daemon, or in our folder if the daemon refuses it or none runs.
-    pub fn save(&self, phone: &Attached, record: &PairRecord) -> Result<(), Error> {
+    pub(crate) fn save(&self, phone: &Attached, record: &PairRecord) -> Result<(), Error> {
         let plist = record.to_plist()?;
         if let Some(daemon) = self.daemon.daemon() {
             match daemon.save_pair_record(phone, &plist) {
@@ -90,7 +90,7 @@ impl Records {
 
     /// Deletes the record of a phone from the running daemon and from our folder. The records of a
     /// daemon that is not running stay, since other programs may need them.
-    pub fn forget(&self, udid: &Udid) -> Result<(), Error> {
+    pub(crate) fn forget(&self, udid: &Udid) -> Result<(), Error> {
         if let Some(daemon) = self.daemon.daemon() {
             match daemon.delete_pair_record(udid) {
                 Ok(()) | Err(transport::Error::Refused { .. }) => {}

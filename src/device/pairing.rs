@@ -20,7 +20,7 @@ const BETWEEN_QUESTIONS: Duration = Duration::from_secs(1);
 
 /// Action that the phone's owner must take before pairing continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub(crate) enum Asked {
     /// Tap "Trust" in the dialog.
     Trust,
     /// Unlock the phone first.
@@ -31,7 +31,7 @@ pub enum Asked {
 /// escrow bag in the record.
 ///
 /// Calls `waiting` whenever the action that the phone waits for changes.
-pub fn pair<S: Stream>(
+pub(crate) fn pair<S: Stream>(
     lockdown: &mut Lockdown<S>,
     system_buid: &str,
     limit: Duration,
@@ -89,7 +89,10 @@ pub fn pair<S: Stream>(
 }
 
 /// Makes the phone forget this computer.
-pub fn unpair<S: Stream>(lockdown: &mut Lockdown<S>, record: &PairRecord) -> Result<(), Error> {
+pub(crate) fn unpair<S: Stream>(
+    lockdown: &mut Lockdown<S>,
+    record: &PairRecord,
+) -> Result<(), Error> {
     lockdown
         .ask("unpair", "Unpair", request(record))
         .map(|_| ())

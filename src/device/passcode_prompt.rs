@@ -12,7 +12,7 @@ use crate::device::notifications::{self, Notifications};
 use crate::device::{Error, Session};
 
 /// The longest time that a phone waits for the passcode (iOS 26; iOS 16.1 waits three minutes).
-pub const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// The passcode sheet will not be noticed.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
 struct Unannounced(#[source] Error);
 
 /// Listens for the passcode sheet, on a connection and a thread of its own, until it is dropped.
-pub struct Watch<'scope> {
+pub(crate) struct Watch<'scope> {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::ScopedJoinHandle<'scope, ()>>,
 }
@@ -28,7 +28,7 @@ pub struct Watch<'scope> {
 impl<'scope> Watch<'scope> {
     /// Starts to listen. Call this before the backup is requested: the phone does not repeat
     /// notifications that it sent earlier.
-    pub fn start<'env: 'scope>(
+    pub(crate) fn start<'env: 'scope>(
         session: &mut Session,
         connector: &Connector,
         monitor: &'env dyn Monitor,

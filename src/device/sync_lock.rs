@@ -52,7 +52,7 @@ impl SyncLock {
 
     /// Returns true if no other program holds the lock now. Takes the lock for a moment, but posts
     /// no notification, so that the phone shows nothing.
-    pub fn is_free(session: &mut Session, token: &Arc<CancelToken>) -> Result<bool, Error> {
+    pub(crate) fn is_free(session: &mut Session, token: &Arc<CancelToken>) -> Result<bool, Error> {
         let mut afc = Afc::open(session, token)?;
         let handle = afc.open_for_lock(LOCK_FILE)?;
         let free = afc.lock(handle)?;
@@ -65,7 +65,7 @@ impl SyncLock {
 
     /// Releases the lock. The caller may ignore an error, since a phone that is gone needs no
     /// unlocking.
-    pub fn release(mut self) -> Result<(), Error> {
+    pub(crate) fn release(mut self) -> Result<(), Error> {
         self.afc.unlock(self.handle)?;
         self.afc.close(self.handle)?;
         self.notifications

@@ -33,13 +33,13 @@ pub enum Pin {
 }
 
 /// An encrypted stream.
-pub struct Secure {
+pub(crate) struct Secure {
     stream: StreamOwned<ClientConnection, Buffered>,
     tap: Option<Tap>,
 }
 
 /// Performs the handshake.
-pub fn secure(mut wire: Wire, record: &PairRecord, pin: Pin) -> Result<Secure, Error> {
+pub(crate) fn secure(mut wire: Wire, record: &PairRecord, pin: Pin) -> Result<Secure, Error> {
     let connection =
         ClientConnection::new(Arc::new(configuration(record, pin)?), name()).map_err(tls)?;
     let tap = wire.take_tap();
@@ -58,7 +58,11 @@ pub fn secure(mut wire: Wire, record: &PairRecord, pin: Pin) -> Result<Secure, E
 impl Secure {
     /// Sets the cancellation token and the limit of silence, which differ from those of the
     /// handshake.
-    pub fn with_patience(mut self, token: &Arc<CancelToken>, silence_max: Duration) -> Secure {
+    pub(crate) fn with_patience(
+        mut self,
+        token: &Arc<CancelToken>,
+        silence_max: Duration,
+    ) -> Secure {
         let wire = self.stream.sock.0.get_mut();
         wire.set_patience(token.clone(), silence_max);
         self

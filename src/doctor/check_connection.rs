@@ -23,7 +23,7 @@ const BLOCKS_USB: &str = "the phone is locked or waits for \"Allow\", and blocks
 
 /// Returns the findings about the connection to phones. `wanted` is the phone that the user asked
 /// for.
-pub fn judge(connection: &ConnectionFacts, wanted: Option<&str>) -> Vec<Line> {
+pub(crate) fn judge(connection: &ConnectionFacts, wanted: Option<&str>) -> Vec<Line> {
     let mut lines = vec![daemon(connection)];
     lines.extend(
         connection

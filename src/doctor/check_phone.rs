@@ -18,7 +18,7 @@ const SPACE_LOW_BYTES: u64 = 1_000_000_000;
 const CLOCK_SECONDS_MAX: f64 = 300.0;
 
 /// Returns the findings about a phone: everything that it answered, or the reason that it did not.
-pub fn judge(health: &Health) -> Vec<Line> {
+pub(crate) fn judge(health: &Health) -> Vec<Line> {
     let name = name(health);
     let mut lines = vec![connected(health, &name)];
     if let Some(Ok(facts)) = &health.facts {
@@ -53,7 +53,7 @@ pub fn judge(health: &Health) -> Vec<Line> {
 }
 
 /// Returns the phone's name, or its UDID if the name is not known.
-pub fn name(health: &Health) -> String {
+pub(crate) fn name(health: &Health) -> String {
     match &health.facts {
         Some(Ok(facts)) => facts.name.clone(),
         _ => format!("phone {}", health.phone.udid),
@@ -257,7 +257,7 @@ fn others(health: &Health, name: &str) -> Option<Line> {
 
 /// Adapts a finding about a phone that another run of this program is backing up: that run is
 /// expected to hold the sync lock, so this is not a problem.
-pub fn under_way(line: Line) -> Line {
+pub(crate) fn under_way(line: Line) -> Line {
     match line.topic {
         "sync" if line.level == Level::Problem => Line {
             level: Level::Ok,

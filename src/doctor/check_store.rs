@@ -16,7 +16,7 @@ use crate::store::capabilities::Abilities;
 const SPARE_BYTES: u64 = 128 << 20;
 
 /// Returns the findings about the store itself and its disk.
-pub fn judge(store_facts: &StoreFacts) -> Vec<Line> {
+pub(crate) fn judge(store_facts: &StoreFacts) -> Vec<Line> {
     const TOPIC: &str = "store";
     let path = store_facts.path.display();
     let free = store_facts
@@ -97,7 +97,7 @@ fn disk(disk: &Abilities) -> Vec<Line> {
 }
 
 /// Returns the phones to judge: those in the store, and those that are connected.
-pub fn phones<'a>(
+pub(crate) fn phones<'a>(
     store_facts: &'a StoreFacts,
     phones: &'a [Health],
 ) -> Vec<(StoredPhone, Option<&'a Health>)> {
@@ -131,7 +131,7 @@ pub fn phones<'a>(
 }
 
 /// Returns the findings about one phone's backups and the space for the next one.
-pub fn judge_phone(
+pub(crate) fn judge_phone(
     store_facts: &StoreFacts,
     stored: &StoredPhone,
     health: Option<&Health>,

@@ -29,7 +29,7 @@ impl Default for Places {
 
 /// A phone's mode, derived from its USB product number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Running iOS, so that a backup can be made.
     Normal,
     /// Showing the recovery screen: no backup can be made.
@@ -40,7 +40,7 @@ pub enum Mode {
 
 /// A phone on the USB bus, whether or not the daemon sees it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OnUsb {
+pub(crate) struct OnUsb {
     /// The phone's UDID, if its serial number is a valid one.
     pub udid: Option<Udid>,
     /// The mode that the phone is in.
@@ -69,7 +69,7 @@ fn mode(product: u32) -> Option<Mode> {
 }
 
 /// Returns the phones on USB; `None` if the system does not tell.
-pub fn phones_on_usb(places: &Places) -> Option<Vec<OnUsb>> {
+pub(crate) fn phones_on_usb(places: &Places) -> Option<Vec<OnUsb>> {
     let mut found: Vec<OnUsb> = fs::read_dir(&places.usb)
         .ok()?
         .flatten()
@@ -105,7 +105,7 @@ fn on_usb(device: &Path, places: &Places) -> Option<OnUsb> {
 
 /// A running program that may hold the phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
+pub(crate) struct Program {
     /// The program's name.
     pub name: String,
     /// The process id.
@@ -123,14 +123,14 @@ const HOLDERS: [&str; 6] = [
 ];
 
 /// The subcommands with which this program uses a phone for a long time.
-pub const OURS: (&str, [&str; 3]) = ("idev-backup", ["create", "restore", "encryption"]);
+pub(crate) const OURS: (&str, [&str; 3]) = ("idev-backup", ["create", "restore", "encryption"]);
 
 /// Daemons that claim phones on USB.
 const DAEMONS: [&str; 3] = ["usbmuxd", "netmuxd", "usbfluxd"];
 
 /// Returns the running programs that matter here: those that use phones, and the daemons. `None` if
 /// the system does not tell.
-pub fn programs(places: &Places) -> Option<(Vec<Program>, Vec<Program>)> {
+pub(crate) fn programs(places: &Places) -> Option<(Vec<Program>, Vec<Program>)> {
     let entries = fs::read_dir(&places.processes).ok()?;
     let (mut holders, mut daemons) = (Vec::new(), Vec::new());
     let mut seen_any = false;

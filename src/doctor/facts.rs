@@ -24,7 +24,7 @@ use crate::transport::Attached;
 
 /// The connection between this computer and its phones.
 #[derive(Debug, Clone)]
-pub struct ConnectionFacts {
+pub(crate) struct ConnectionFacts {
     /// The address of the daemon; `None` if phones are used over USB without a daemon.
     pub address: Option<String>,
     /// True if a daemon is running but the user chose not to use it.
@@ -39,7 +39,7 @@ pub struct ConnectionFacts {
 
 impl ConnectionFacts {
     /// Returns the reason for not using a daemon, in words.
-    pub fn without(&self) -> &'static str {
+    pub(crate) fn without(&self) -> &'static str {
         if self.passed_over {
             "usbmuxd is running here and holds the phones that it knows, but the options exclude it"
         } else {
@@ -49,7 +49,7 @@ impl ConnectionFacts {
 
     /// Gathers these facts, waiting at most `patience` for the daemon. Fails only if the user
     /// interrupts.
-    pub fn look(
+    pub(crate) fn look(
         connector: &Connector,
         places: &Places,
         patience: Duration,
@@ -98,7 +98,7 @@ fn is_cancelled(e: &Error) -> bool {
 
 /// The facts about one phone, as far as it answered.
 #[derive(Debug, Clone)]
-pub struct Health {
+pub(crate) struct Health {
     /// The phone, and how it is connected.
     pub phone: Attached,
     /// True if the phone stopped answering, after which no more questions were asked.
@@ -134,7 +134,7 @@ pub struct Health {
 
 impl Health {
     /// Creates a record in which nothing is known yet.
-    pub fn of(phone: Attached) -> Health {
+    pub(crate) fn of(phone: Attached) -> Health {
         Health {
             phone,
             silent: false,
@@ -156,7 +156,7 @@ impl Health {
 
     /// Asks a phone for all of these facts, for at most `patience`. Fails only if the user
     /// interrupts.
-    pub fn ask(
+    pub(crate) fn ask(
         connector: &Connector,
         phone: Attached,
         patience: Duration,
@@ -254,7 +254,7 @@ fn noted<T>(result: Result<T, device::Error>) -> Result<Result<T, Trouble>, devi
 
 /// The facts about the store, as far as it can be read.
 #[derive(Debug, Clone)]
-pub struct StoreFacts {
+pub(crate) struct StoreFacts {
     /// The store's folder.
     pub path: PathBuf,
     /// True if the user named the store; false if it is the default one.
@@ -279,7 +279,7 @@ pub struct StoreFacts {
 
 /// The facts about one phone's part of a store.
 #[derive(Debug, Clone)]
-pub struct StoredPhone {
+pub(crate) struct StoredPhone {
     /// The phone's UDID.
     pub udid: Udid,
     /// The phone's current backup.
@@ -302,13 +302,13 @@ pub struct StoredPhone {
 
 impl StoreFacts {
     /// Returns true if a run of this program is working on this phone.
-    pub fn is_busy_with(&self, udid: &Udid) -> bool {
+    pub(crate) fn is_busy_with(&self, udid: &Udid) -> bool {
         self.busy.contains(udid)
     }
 
     /// Examines the store at `path`, for at most `patience`: a disk that has gone away can block a
     /// program forever. Fails only if the user interrupts.
-    pub fn look(
+    pub(crate) fn look(
         path: PathBuf,
         is_named: bool,
         patience: Duration,
@@ -337,7 +337,7 @@ impl StoreFacts {
     }
 
     /// Creates a record in which nothing is known yet.
-    pub fn at(path: PathBuf, is_named: bool) -> StoreFacts {
+    pub(crate) fn at(path: PathBuf, is_named: bool) -> StoreFacts {
         StoreFacts {
             path,
             is_named,

@@ -77,7 +77,7 @@ static FACTS: [Fact; 7] = [
 const NEW_WIFI: [u32; 3] = [26, 4, 0];
 
 /// Returns the finding about the iOS version of the phone called `name`.
-pub fn judge(name: &str, model: &str, ios: &str, over_wifi: bool) -> Line {
+pub(crate) fn judge(name: &str, model: &str, ios: &str, over_wifi: bool) -> Line {
     let says = format!("{name} is an {model} with iOS {ios}");
     let Some(version) = version(ios) else {
         return Line::warning(TOPIC, says)

@@ -1,5 +1,5 @@
 //! Fills a folder with files of a backup. Nothing outside the folder is written, whatever the
-//! backup's list says: [`crate::export::file_names`] makes the names, folders are created one by
+//! backup's list says: `file_names` makes the names, folders are created one by
 //! one and never through a link, and files are written under a temporary name and then renamed.
 
 use std::collections::{HashMap, HashSet};
@@ -25,7 +25,7 @@ pub struct Into {
 }
 
 /// The folder that is filled.
-pub struct Target {
+pub(crate) struct Target {
     root: PathBuf,
     rules: Rules,
     how: Into,
@@ -42,7 +42,7 @@ pub struct Target {
 }
 
 /// The reasons for which an item cannot be written.
-pub enum NoPlace {
+pub(crate) enum NoPlace {
     /// Only this item cannot be written.
     This(String),
     /// Nothing can be written any more.
@@ -51,7 +51,7 @@ pub enum NoPlace {
 
 impl Target {
     /// Checks the folder and creates it. `backup` is the folder of the backup that will be read.
-    pub fn open(folder: &Path, backup: &Path, how: Into) -> Result<Target, Error> {
+    pub(crate) fn open(folder: &Path, backup: &Path, how: Into) -> Result<Target, Error> {
         let failed = |e| cannot_write(folder, e);
         let root = std::path::absolute(folder).map_err(failed)?;
         refuse_backups(&root, backup)?;
@@ -81,18 +81,18 @@ impl Target {
     }
 
     /// Returns true if the folder held files before, with which each file must be compared.
-    pub fn holds_files(&self) -> bool {
+    pub(crate) fn holds_files(&self) -> bool {
         self.holds_files
     }
 
     /// Returns true if the folder holds files, may not simply be filled, and so must be one that an
     /// earlier run filled. [`Target::trial`] finds that out.
-    pub fn must_be_known(&self) -> bool {
+    pub(crate) fn must_be_known(&self) -> bool {
         self.holds_files && !self.how.overwrite
     }
 
     /// Returns a copy that gives the same names and writes nothing.
-    pub fn trial(&self) -> Target {
+    pub(crate) fn trial(&self) -> Target {
         let how = Into {
             dry_run: true,
             ..self.how
@@ -101,22 +101,17 @@ impl Target {
     }
 
     /// Returns the path of the folder.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Returns the rules for names on its disk.
-    pub fn rules(&self) -> Rules {
+    pub(crate) fn rules(&self) -> Rules {
         self.rules
     }
 
-    /// Returns the options for filling it.
-    pub fn how(&self) -> Into {
-        self.how
-    }
-
     /// Returns the path of a place, which need not exist.
-    pub fn path_of(&self, place: &Place) -> PathBuf {
+    pub(crate) fn path_of(&self, place: &Place) -> PathBuf {
         let mut path = self.root.clone();
         path.extend(&place.parts);
         path
@@ -124,7 +119,7 @@ impl Target {
 
     /// Reserves a place. If it is already reserved, renames it to `name (2)` (or the next free
     /// number) and returns true.
-    pub fn take(&mut self, place: &mut Place) -> bool {
+    pub(crate) fn take(&mut self, place: &mut Place) -> bool {
         let Some(name) = place.parts.pop() else {
             return false;
         };
@@ -151,12 +146,12 @@ impl Target {
     }
 
     /// Returns true if [`Target::folder`] created this folder or passed through it.
-    pub fn has_folder(&self, place: &Place) -> bool {
+    pub(crate) fn has_folder(&self, place: &Place) -> bool {
         self.made.contains(&self.key(&place.path()))
     }
 
     /// Creates a folder and its parents.
-    pub fn folder(&mut self, parts: &[String]) -> Result<PathBuf, NoPlace> {
+    pub(crate) fn folder(&mut self, parts: &[String]) -> Result<PathBuf, NoPlace> {
         let mut path = self.root.clone();
         let whole = self.key(&parts.join("/"));
         if parts.is_empty() || self.made.contains(&whole) {
@@ -192,7 +187,7 @@ impl Target {
 }
 
 /// Classifies an error of the target's disk: it concerns one file, or all of them.
-pub fn no_place(path: &Path, doing: &str, e: io::Error) -> NoPlace {
+pub(crate) fn no_place(path: &Path, doing: &str, e: io::Error) -> NoPlace {
     match e.kind() {
         io::ErrorKind::StorageFull
         | io::ErrorKind::QuotaExceeded
@@ -202,7 +197,7 @@ pub fn no_place(path: &Path, doing: &str, e: io::Error) -> NoPlace {
 }
 
 /// Returns the error for a target that cannot be written.
-pub fn cannot_write(path: &Path, cause: io::Error) -> Error {
+pub(crate) fn cannot_write(path: &Path, cause: io::Error) -> Error {
     Error::Target {
         path: path.to_path_buf(),
         cause,
@@ -274,7 +269,7 @@ fn remove_abandoned(folder: &Path) {
 }
 
 /// Returns the name that a file has while a thread of this process writes it.
-pub fn partial_name(thread: usize) -> String {
+pub(crate) fn partial_name(thread: usize) -> String {
     format!("{PARTIAL}{}-{thread}.partial", std::process::id())
 }
 

@@ -13,7 +13,7 @@ use crate::export::outcome::Wrong;
 
 /// Checks a file that was just written to `at` against the phone's list, and returns the problem,
 /// if any. `ending` tells how the decryption of an encrypted file ended.
-pub fn judged(
+pub(crate) fn judged(
     record: &FileRecord,
     at: &Path,
     bytes: u64,

@@ -8,11 +8,11 @@ use sha1::{Digest, Sha1};
 
 /// The longest accepted path on a phone, in bytes: the limit of iOS (PATH_MAX). It also limits how
 /// deeply folders are nested, which some systems cannot handle.
-pub const PATH_BYTES_MAX: usize = 1024;
+pub(crate) const PATH_BYTES_MAX: usize = 1024;
 
 /// The rules for names on a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// True if the rules of Windows apply, which are also those of FAT, exFAT and NTFS.
     pub windows: bool,
     /// True if `a` and `A` are the same name.
@@ -23,7 +23,7 @@ pub struct Rules {
 
 /// A maximum length, and the unit in which it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Length {
+pub(crate) enum Length {
     /// A number of bytes in UTF-8.
     Bytes(usize),
     /// A number of code units in UTF-16.
@@ -32,7 +32,7 @@ pub enum Length {
 
 impl Rules {
     /// Returns the usual rules of this operating system, for a disk that was not probed.
-    pub fn of_system() -> Rules {
+    pub(crate) fn of_system() -> Rules {
         Rules {
             windows: cfg!(windows),
             folds_case: cfg!(any(windows, target_vendor = "apple")),
@@ -46,13 +46,13 @@ impl Rules {
 
     /// Returns the place of an item below the target: one folder for the domain, then its path.
     /// `None` if the domain is empty.
-    pub fn place(&self, domain: &str, relative_path: &str) -> Option<Place> {
+    pub(crate) fn place(&self, domain: &str, relative_path: &str) -> Option<Place> {
         let domain = Some(domain).filter(|domain| !domain.is_empty())?;
         self.below(std::iter::once(domain).chain(relative_path.split('/')))
     }
 
     /// Returns the place for a path given as its parts. `None` if all parts are empty.
-    pub fn below<'a>(&self, names: impl Iterator<Item = &'a str>) -> Option<Place> {
+    pub(crate) fn below<'a>(&self, names: impl Iterator<Item = &'a str>) -> Option<Place> {
         let mut place = Place {
             parts: Vec::new(),
             is_altered: false,
@@ -67,7 +67,7 @@ impl Rules {
     }
 
     /// Returns a replacement for a name that the disk cannot hold; `None` if it can.
-    pub fn held(&self, name: &str) -> Option<String> {
+    pub(crate) fn held(&self, name: &str) -> Option<String> {
         let is_dots = matches!(name, "." | "..");
         let last = name.chars().next_back();
         // Windows removes spaces and dots from the end of a name.
@@ -114,7 +114,7 @@ impl Rules {
 
 /// The place of an item below the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// The names of the folders and of the item; at least one.
     pub parts: Vec<String>,
     /// True if a name differs from the one on the phone.
@@ -123,13 +123,13 @@ pub struct Place {
 
 impl Place {
     /// Returns the names joined by `/`.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.parts.join("/")
     }
 }
 
 /// Appends a number to a name: `IMG.HEIC` and 2 give `IMG (2).HEIC`.
-pub fn numbered(name: &str, number: u32) -> String {
+pub(crate) fn numbered(name: &str, number: u32) -> String {
     let (stem, dot, extension) = parts(name);
     // A very long name is cut to make room for the number.
     let stem = cut(stem, 230usize.saturating_sub(extension.len()));
@@ -137,7 +137,7 @@ pub fn numbered(name: &str, number: u32) -> String {
 }
 
 /// Splits a name into stem, dot and extension. The dot of `.profile` does not begin an extension.
-pub fn parts(name: &str) -> (&str, &str, &str) {
+pub(crate) fn parts(name: &str) -> (&str, &str, &str) {
     match name.rfind('.') {
         Some(at) if at > 0 && name.len() - at <= 17 => (&name[..at], ".", &name[at + 1..]),
         _ => (name, "", ""),

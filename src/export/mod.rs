@@ -5,7 +5,7 @@ pub mod destination;
 mod error;
 pub(crate) mod escape;
 pub(crate) mod existing;
-pub mod file_names;
+pub(crate) mod file_names;
 pub mod files;
 pub(crate) mod mark;
 pub mod messages;

@@ -39,7 +39,7 @@ impl<T> Default for Listing<T> {
 
 impl<T> Listing<T> {
     /// Adds an item, or only counts it if the listing is full.
-    pub fn add(&mut self, one: T) {
+    pub(crate) fn add(&mut self, one: T) {
         self.count += 1;
         if self.first.len() < KEPT {
             self.first.push(one);
@@ -129,7 +129,7 @@ pub struct Tally<'a> {
 
 /// The messages about single files.
 #[derive(Default)]
-pub struct Lists {
+pub(crate) struct Lists {
     /// The problems that were found.
     pub problems: Listing<Problem>,
     /// The items that were renamed.
@@ -142,7 +142,7 @@ pub struct Lists {
 
 impl<'a> Tally<'a> {
     /// Starts counting, given the total numbers of files and bytes.
-    pub fn new(
+    pub(crate) fn new(
         files_total: u64,
         bytes_total: u64,
         monitor: &'a dyn Monitor,
@@ -165,23 +165,23 @@ impl<'a> Tally<'a> {
     }
 
     /// Returns the numbers of files and bytes that were completely written.
-    pub fn written(&self) -> (u64, u64) {
+    pub(crate) fn written(&self) -> (u64, u64) {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         (read(&self.files), read(&self.written))
     }
 
     /// Returns the number of files that were there before, with the right contents.
-    pub fn there(&self) -> u64 {
+    pub(crate) fn there(&self) -> u64 {
         self.there.load(Ordering::Relaxed)
     }
 
     /// Counts a file that was there before, with the right contents.
-    pub fn found(&self) {
+    pub(crate) fn found(&self) {
         self.there.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns true if all threads should stop.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         if self.interrupt.load(Ordering::Relaxed) {
             self.stop(Error::Interrupted);
         }
@@ -190,7 +190,7 @@ impl<'a> Tally<'a> {
 
     /// Returns the lists at the end of the job. Sets `stopped` if another backup has replaced
     /// `backup` in the meantime.
-    pub fn into_lists(self, backup: &Backup) -> Lists {
+    pub(crate) fn into_lists(self, backup: &Backup) -> Lists {
         let lists = self.lists.into_inner();
         let mut lists = lists.unwrap_or_else(PoisonError::into_inner);
         if lists.stopped.is_none() {
@@ -200,7 +200,7 @@ impl<'a> Tally<'a> {
     }
 
     /// Records a problem with an item.
-    pub fn problem(&self, item: &Item, wrong: Wrong, detail: String) {
+    pub(crate) fn problem(&self, item: &Item, wrong: Wrong, detail: String) {
         self.with(|lists| {
             lists.problems.add(Problem {
                 wrong,
@@ -212,7 +212,7 @@ impl<'a> Tally<'a> {
     }
 
     /// Records that an item got another name.
-    pub fn renamed(&self, item: &Item, to: String) {
+    pub(crate) fn renamed(&self, item: &Item, to: String) {
         self.with(|lists| {
             lists.renamed.add(Renamed {
                 domain: item.domain.clone(),
@@ -224,7 +224,7 @@ impl<'a> Tally<'a> {
 
     /// Records that an item has no place in the target, or ends the job if no item has one any
     /// more.
-    pub fn no_place(&self, item: &Item, why: NoPlace) {
+    pub(crate) fn no_place(&self, item: &Item, why: NoPlace) {
         match why {
             NoPlace::This(detail) => self.problem(item, Wrong::Unwritable, detail),
             NoPlace::Any(error) => self.stop(error),
@@ -232,7 +232,7 @@ impl<'a> Tally<'a> {
     }
 
     /// Ends the job with this error. Only the first error is kept.
-    pub fn stop(&self, error: Error) {
+    pub(crate) fn stop(&self, error: Error) {
         self.is_over.store(true, Ordering::Relaxed);
         self.with(|lists| {
             lists.stopped.get_or_insert(error);
@@ -240,18 +240,18 @@ impl<'a> Tally<'a> {
     }
 
     /// Changes the lists while holding their lock.
-    pub fn with(&self, change: impl FnOnce(&mut Lists)) {
+    pub(crate) fn with(&self, change: impl FnOnce(&mut Lists)) {
         change(&mut self.lists.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Counts a file that was completely written.
-    pub fn wrote(&self, bytes: u64) {
+    pub(crate) fn wrote(&self, bytes: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Adds to the bytes written so far, and reports progress.
-    pub fn moved(&self, bytes: u64) {
+    pub(crate) fn moved(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.progress();
     }

@@ -25,14 +25,14 @@ const PATH: &str = "Media/PhotoData/Photos.sqlite";
 const EPOCH: f64 = 978_307_200.0;
 /// The range of plausible times of a photo, in seconds since 1970: from 1826, when the first photo
 /// was taken, to 2100. Libraries contain dates such as 1601 and 4000, which are meaningless.
-pub const TAKEN: std::ops::Range<f64> = -4_544_208_000.0..4_102_444_800.0;
+pub(crate) const TAKEN: std::ops::Range<f64> = -4_544_208_000.0..4_102_444_800.0;
 /// Maximum number of rows to read. A crafted database can join its tables into any number of rows.
 const ROWS_MAX: usize = 2 << 20;
 /// Maximum total bytes of all original names.
 const NAMES_MAX: usize = 32 << 20;
 
 /// The library's facts about all photos.
-pub struct Library {
+pub(crate) struct Library {
     /// The photos, sorted by key.
     assets: Vec<Asset>,
     names: String,
@@ -41,7 +41,7 @@ pub struct Library {
 
 /// The library's facts about a photo or video. Its parts (HEIC and MOV) share one entry.
 #[derive(Debug, Clone, Copy)]
-pub struct Asset {
+pub(crate) struct Asset {
     key: u64,
     /// The time it was taken, in seconds since 1970.
     pub created: Option<f64>,
@@ -58,7 +58,7 @@ pub struct Asset {
 
 /// The albums that Photos keeps apart from the ordinary library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Album {
+pub(crate) enum Album {
     /// The ordinary library.
     Library,
     /// The album "Recently Deleted", which keeps photos for some 30 days.
@@ -69,7 +69,7 @@ pub enum Album {
 
 impl Library {
     /// Creates a library without photos.
-    pub fn empty() -> Library {
+    pub(crate) fn empty() -> Library {
         Library {
             assets: Vec::new(),
             names: String::new(),
@@ -78,7 +78,7 @@ impl Library {
     }
 
     /// Reads the library of a backup; `None` if it has none.
-    pub fn read(backup: &Backup, domain: &str) -> Result<Option<Library>, String> {
+    pub(crate) fn read(backup: &Backup, domain: &str) -> Result<Option<Library>, String> {
         let Some(scratch) = database::open(backup, domain, PATH)? else {
             return Ok(None);
         };
@@ -171,19 +171,19 @@ impl Library {
 
     /// Returns the key of a photo, given its folder and the stem of its files:
     /// "DCIM/100APPLE/IMG_0001".
-    pub fn key(&self, place: &str) -> u64 {
+    pub(crate) fn key(&self, place: &str) -> u64 {
         self.hasher.hash_one(place)
     }
 
     /// Returns the entry of a photo.
-    pub fn asset(&mut self, key: u64) -> Option<&mut Asset> {
+    pub(crate) fn asset(&mut self, key: u64) -> Option<&mut Asset> {
         let at = self.assets.binary_search_by_key(&key, |asset| asset.key);
         self.assets.get_mut(at.ok()?)
     }
 
     /// Returns the name that the photo had on the camera that took it, without extension, if it
     /// differs from its name on the phone.
-    pub fn original_name(&self, asset: &Asset) -> Option<&str> {
+    pub(crate) fn original_name(&self, asset: &Asset) -> Option<&str> {
         let (start, length) = (asset.name.0 as usize, usize::from(asset.name.1));
         self.names
             .get(start..start + length)
@@ -192,7 +192,7 @@ impl Library {
 
     /// Counts the photos without a file in the backup. Call it last: these are the ones that never
     /// got a number.
-    pub fn without_file(&self) -> u64 {
+    pub(crate) fn without_file(&self) -> u64 {
         let without = |asset: &&Asset| asset.has_file && asset.number == 0;
         self.assets.iter().filter(without).count() as u64
     }

@@ -24,7 +24,7 @@ const WAITING: usize = 64;
 const CHUNK: u64 = 8 << 20;
 
 /// A file to be written.
-pub struct Task {
+pub(crate) struct Task {
     /// The file in the backup.
     pub item: Item,
     /// Path to write to; its folder exists.
@@ -36,7 +36,7 @@ pub struct Task {
 
 /// Options for writing files.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Manner {
+pub(crate) struct Manner {
     /// Replace existing files.
     pub overwrite: bool,
     /// Give group and others the rights that they had on the phone, too.
@@ -49,7 +49,7 @@ pub struct Manner {
 
 /// Writes the files that `plan` hands over into the folder `root`, until `plan` returns or the run
 /// is over.
-pub fn fill<R>(
+pub(crate) fn fill<R>(
     reader: Reader<'_>,
     root: &Path,
     manner: Manner,
@@ -458,7 +458,7 @@ impl Writer<'_> {
 /// Returns the mode for a file or folder: the owner's part, or with `all` all permission bits. The
 /// bits of `least` are always added, and `unknown` is returned if the phone noted no permissions.
 /// The set-user-id and set-group-id bits are never included.
-pub fn mode(noted: u32, least: u32, unknown: u32, all: bool) -> u32 {
+pub(crate) fn mode(noted: u32, least: u32, unknown: u32, all: bool) -> u32 {
     match noted & 0o777 {
         0 => unknown,
         noted if all => noted | least,
@@ -495,7 +495,7 @@ fn set_mode(file: &File, mode: u32, has_other: bool) -> io::Result<bool> {
 }
 
 /// Sets the mode and the time of a folder.
-pub fn describe_folder(path: &Path, mode: u32, modified: i64) -> io::Result<()> {
+pub(crate) fn describe_folder(path: &Path, mode: u32, modified: i64) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     #[cfg(not(windows))]
     options.read(true);

@@ -26,7 +26,10 @@ fn made(notes: &Notes, snapshot: &Snapshot) -> Option<SystemTime> {
 
 /// Returns the newest of several dates. A date in the future is returned only if all are in the
 /// future: otherwise it would stay the newest for ever.
-pub fn newest(dates: impl IntoIterator<Item = SystemTime>, now: SystemTime) -> Option<SystemTime> {
+pub(crate) fn newest(
+    dates: impl IntoIterator<Item = SystemTime>,
+    now: SystemTime,
+) -> Option<SystemTime> {
     let dates = dates.into_iter();
     dates.max_by_key(|date| (time::age(now, *date).is_some(), *date))
 }
@@ -49,7 +52,7 @@ pub fn rests_on(store: &Store, udid: &Udid) -> Option<SystemTime> {
 
 /// Returns true if the last good backup is older than `limit`, or if `last` is `None`. Returns
 /// false for a date in the future, whose age is unknown.
-pub fn is_overdue(last: Option<SystemTime>, now: SystemTime, limit: Duration) -> bool {
+pub(crate) fn is_overdue(last: Option<SystemTime>, now: SystemTime, limit: Duration) -> bool {
     last.is_none_or(|last| time::age(now, last).is_some_and(|age| age > limit))
 }
 

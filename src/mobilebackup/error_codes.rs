@@ -137,7 +137,7 @@ pub fn explain(
 
 /// Returns the code that fits the phone's message, where the message of an old phone is more
 /// precise than its code.
-pub fn actual_code(code: i64, description: &str) -> i64 {
+pub(crate) fn actual_code(code: i64, description: &str) -> i64 {
     match code {
         // Sent by a locked phone (limd#12, iOS 6.1.2).
         1 if description.contains("copying keychain") => 13,

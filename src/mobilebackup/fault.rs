@@ -24,7 +24,7 @@ pub enum Fault {
 
 impl Fault {
     /// Returns DeviceLink's status and the text that belongs to it.
-    pub fn status(self) -> (i64, &'static str) {
+    pub(crate) fn status(self) -> (i64, &'static str) {
         match self {
             Fault::Generic => (-1, "Operation failed"),
             Fault::Unsupported => (-1, "Operation not supported"),

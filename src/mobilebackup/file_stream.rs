@@ -35,7 +35,7 @@ const RECEIVING: &str = "sent files";
 ///
 /// Reading fails if the phone cannot continue the file or the connection breaks. In both cases the
 /// file is incomplete.
-pub struct Body<'a> {
+pub(crate) struct Body<'a> {
     stream: &'a mut dyn Stream,
     token: &'a CancelToken,
     left_in_chunk: u32,
@@ -44,7 +44,7 @@ pub struct Body<'a> {
 
 /// End of a body.
 #[derive(Debug)]
-pub enum End {
+pub(crate) enum End {
     /// The phone sent the complete file.
     Whole,
     /// The phone could not read the file.
@@ -60,7 +60,7 @@ pub enum End {
 
 impl<'a> Body<'a> {
     /// Starts reading the body at the current position of `stream`.
-    pub fn new(stream: &'a mut dyn Stream, token: &'a CancelToken) -> Body<'a> {
+    pub(crate) fn new(stream: &'a mut dyn Stream, token: &'a CancelToken) -> Body<'a> {
         Body {
             stream,
             token,
@@ -70,7 +70,7 @@ impl<'a> Body<'a> {
     }
 
     /// Reads the rest of the body and returns how it ended.
-    pub fn finish(mut self) -> End {
+    pub(crate) fn finish(mut self) -> End {
         let mut rest = [0; 8 << 10];
         // `read` records its errors in `end` as well.
         while self.end.is_none() && self.read(&mut rest).is_ok_and(|n| n > 0) {}
@@ -155,7 +155,7 @@ impl Read for Body<'_> {
 
 /// Reads the header of the next file and returns its path on the phone (for display only) and its
 /// path in the backup, or `None` after the last file.
-pub fn read_head(stream: &mut dyn Stream) -> Result<Option<(String, BackupPath)>, Error> {
+pub(crate) fn read_head(stream: &mut dyn Stream) -> Result<Option<(String, BackupPath)>, Error> {
     let length = read_u32(stream).map_err(|e| Error::wire(RECEIVING, e))?;
     if length == 0 {
         return Ok(None);

@@ -132,7 +132,7 @@ impl Request {
     }
 
     /// Describes the phone's activity, to complete "while it ...".
-    pub fn doing(&self) -> &'static str {
+    pub(crate) fn doing(&self) -> &'static str {
         match self.kind {
             Kind::SendFiles(_) => "read files of the backup",
             Kind::ReceiveFiles(_) => "sent files",
@@ -294,7 +294,7 @@ const FILES_AT_ONCE_MAX: usize = 10_000;
 
 /// Highest version that we accept: 400 is the version of iOS 14 and later. We use the phone's
 /// version if it is lower.
-pub const VERSION_MAX: u64 = 400;
+pub(crate) const VERSION_MAX: u64 = 400;
 
 /// Returns the version in the phone's first message.
 pub fn offered_version(message: &Value) -> Result<u64, Error> {
@@ -352,7 +352,7 @@ pub fn backup(udid: &str, full: bool) -> Value {
 
 /// Asks the phone to change the backup password. The message holds passwords, so the caller wipes
 /// it after sending.
-pub fn change_password(udid: &str, passwords: Passwords<'_>) -> Value {
+pub(crate) fn change_password(udid: &str, passwords: Passwords<'_>) -> Value {
     let mut message = Dictionary::new();
     message.insert("MessageName".into(), "ChangePassword".into());
     message.insert("TargetIdentifier".into(), udid.into());
@@ -392,13 +392,13 @@ pub fn restore(source: &str, target: &str, how: &RestoreOptions<'_>) -> Value {
 
 /// Returns true if a message requests files, so that its answer starts with the list of files. This
 /// also holds for messages whose paths we refuse.
-pub fn asks_for_files(message: &Value) -> bool {
+pub(crate) fn asks_for_files(message: &Value) -> bool {
     let parts = message.as_array();
     parts.and_then(|p| p.first()).and_then(Value::as_string) == Some("DLMessageDownloadFiles")
 }
 
 /// Builds the message that ends the dialog.
-pub fn disconnect() -> Value {
+pub(crate) fn disconnect() -> Value {
     Value::Array(vec!["DLMessageDisconnect".into(), EMPTY.into()])
 }
 

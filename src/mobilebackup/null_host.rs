@@ -8,7 +8,7 @@ use crate::base::backup_path::BackupPath;
 /// A host that keeps no backup: it has no files and accepts none. No phone is known to send
 /// requests while a password is changed; if one does, it receives an answer, so that the dialog
 /// stays synchronized.
-pub struct NoBackup;
+pub(crate) struct NoBackup;
 
 impl Host for NoBackup {
     fn begins(&mut self, _: &Request) {}

@@ -93,7 +93,7 @@ impl Item {
     }
 
     /// Returns true if both items have identical records. Much faster than decoding both.
-    pub fn is_noted_as(&self, other: &Item) -> bool {
+    pub(crate) fn is_noted_as(&self, other: &Item) -> bool {
         match (&self.noted, &other.noted) {
             (Noted::Archive(one), Noted::Archive(other)) => one == other,
             (Noted::Record(one), Noted::Record(other)) => one == other,
@@ -256,7 +256,7 @@ impl Backup {
     }
 
     /// Records that an item's record cannot be read.
-    pub fn note_record(&self, item: &Item, why: &BadRecord) {
+    pub(crate) fn note_record(&self, item: &Item, why: &BadRecord) {
         self.note(item, format!("its record cannot be read: {why}"));
     }
 
@@ -311,12 +311,12 @@ impl Backup {
     }
 
     /// Returns the backup's list of files.
-    pub fn list(&self) -> &List {
+    pub(crate) fn list(&self) -> &List {
         &self.list
     }
 
     /// Returns the keys, if the backup is encrypted.
-    pub fn keys(&self) -> Option<&Keys> {
+    pub(crate) fn keys(&self) -> Option<&Keys> {
         self.keys.as_ref()
     }
 
@@ -518,7 +518,7 @@ impl Reader<'_> {
     }
 
     /// Checks that an item's bytes exist, and returns their stored length.
-    pub fn look(&self, item: &Item) -> Result<u64, Error> {
+    pub(crate) fn look(&self, item: &Item) -> Result<u64, Error> {
         self.place(item).map(|(_, meta)| meta.len())
     }
 

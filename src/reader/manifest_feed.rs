@@ -16,7 +16,7 @@ const HANDFUL: usize = 256;
 const WAITING: usize = 4;
 
 /// An open list.
-pub enum List {
+pub(crate) enum List {
     /// Manifest.db, used since iOS 10.
     Db(Db),
     /// Manifest.mbdb, used before iOS 10.
@@ -26,7 +26,7 @@ pub enum List {
 impl List {
     /// Reads the key and the digest of one file; `None` if the list does not name the file, or if
     /// its record cannot be read.
-    pub fn sealed_of(&self, file_id: &str) -> Option<Sealed> {
+    pub(crate) fn sealed_of(&self, file_id: &str) -> Option<Sealed> {
         // Rows of the older list always come with key and digest.
         let List::Db(db) = self else { return None };
         let filter = Filter {
@@ -46,7 +46,7 @@ impl List {
     }
 
     /// Returns the name of the list's file in the backup's folder.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             List::Db(_) => "Manifest.db",
             List::Mbdb(_) => "Manifest.mbdb",
@@ -55,7 +55,7 @@ impl List {
 }
 
 /// A file of the phone's list.
-pub struct Listed<'a> {
+pub(crate) struct Listed<'a> {
     /// File id: 40 hex digits, unless the list is damaged or forged.
     pub file_id: &'a str,
     /// Domain of the file on the phone.
@@ -85,7 +85,7 @@ pub struct Sealed {
 /// A batch of files that keeps all their texts in one string. Separate strings would be freed on
 /// the other thread, and two threads that share an allocator wait for each other.
 #[derive(Default)]
-pub struct Handful {
+pub(crate) struct Handful {
     text: String,
     files: Vec<Entry>,
 }
@@ -119,7 +119,7 @@ impl Handful {
     }
 
     /// Returns the files of the batch.
-    pub fn files(&self) -> impl Iterator<Item = Listed<'_>> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = Listed<'_>> {
         self.files.iter().map(|entry| Listed {
             file_id: &self.text[entry.file_id.clone()],
             domain: &self.text[entry.domain.clone()],
@@ -133,11 +133,11 @@ impl Handful {
 }
 
 /// Receiving end of the batches. The files come in the order of their ids.
-pub type Handfuls = Receiver<Handful>;
+pub(crate) type Handfuls = Receiver<Handful>;
 
 /// Facts about a list, known when it was read.
 #[derive(Default)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Number and size of the files, by kind.
     pub amounts: Amounts,
     /// Number of names of files, folders and links that lead out of where they belong.
@@ -156,7 +156,7 @@ pub struct Summary {
 
 /// Rows that have something in common: their number, and the name of the first.
 #[derive(Default)]
-pub struct Strange {
+pub(crate) struct Strange {
     /// Number of rows.
     pub count: u64,
     /// Domain and path of the first row.
@@ -175,7 +175,7 @@ const APPS_MAX: usize = 20_000;
 
 /// Extent to which each record is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Records {
+pub(crate) enum Records {
     /// Only the size, which is much faster.
     Size,
     /// The whole record, to detect records that cannot be read. Keys and digests are handed over.
@@ -183,7 +183,7 @@ pub enum Records {
 }
 
 /// The end that reads the list, for its thread.
-pub struct Reader {
+pub(crate) struct Reader {
     list: List,
     records: Records,
     encrypted: bool,
@@ -198,7 +198,7 @@ struct Out {
 
 /// Returns a reader of an open list, and the receiving end of its files. `encrypted` says that
 /// files may be longer on the disk than in the list.
-pub fn reader(list: List, records: Records, encrypted: bool) -> (Reader, Handfuls) {
+pub(crate) fn reader(list: List, records: Records, encrypted: bool) -> (Reader, Handfuls) {
     let (handfuls, files) = sync_channel(WAITING);
     let out = Out {
         handfuls,
@@ -216,7 +216,7 @@ pub fn reader(list: List, records: Records, encrypted: bool) -> (Reader, Handful
 
 impl Reader {
     /// Reads until the end of the list, or until the receiver is gone. Returns the list, too.
-    pub fn read(self) -> (Summary, Result<(), manifest_db::Error>, List) {
+    pub(crate) fn read(self) -> (Summary, Result<(), manifest_db::Error>, List) {
         let Reader {
             list,
             records,

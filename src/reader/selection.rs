@@ -30,7 +30,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// Returns true if there are no criteria, so that all items match.
-    pub fn is_everything(&self) -> bool {
+    pub(crate) fn is_everything(&self) -> bool {
         self.patterns.is_empty()
             && self.domains.is_empty()
             && self.size.is_none()
@@ -65,7 +65,7 @@ impl Select {
 
     /// Returns true if the item matches. An item whose record is damaged matches criteria that need
     /// it; the error is reported when the item is read.
-    pub fn has(&self, item: &Item) -> bool {
+    pub(crate) fn has(&self, item: &Item) -> bool {
         self.has_name(&item.domain, &item.relative_path)
             && self.wanted.kind.is_none_or(|kind| kind == item.kind)
             && (self.wanted.size.as_ref())

@@ -19,7 +19,7 @@ pub struct Shrunk {
 }
 
 /// Returns the kinds that have less than half of their previous size.
-pub fn shrunk(before: &[Amount], now: &[Amount]) -> Vec<Shrunk> {
+pub(crate) fn shrunk(before: &[Amount], now: &[Amount]) -> Vec<Shrunk> {
     let bytes = |amounts: &[Amount], kind| {
         let found = amounts.iter().find(|amount| amount.kind == kind);
         found.map_or(0, |amount| amount.bytes)

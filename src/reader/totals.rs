@@ -24,7 +24,7 @@ pub struct Sum {
 
 impl Sum {
     /// Adds another sum to this one.
-    pub fn add(&mut self, other: Sum) {
+    pub(crate) fn add(&mut self, other: Sum) {
         self.files += other.files;
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
@@ -32,7 +32,7 @@ impl Sum {
 
 /// The totals of a backup.
 #[derive(Debug, Default)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// The sum of all files.
     pub all: Sum,
     /// Number of folders.
@@ -51,7 +51,7 @@ pub struct Totals {
 
 impl Totals {
     /// Adds up everything in a backup.
-    pub fn of(opened: &Backup) -> Result<Totals, Error> {
+    pub(crate) fn of(opened: &Backup) -> Result<Totals, Error> {
         let mut totals = Totals::default();
         let mut names_bytes = 0;
         opened.each(&Filter::default(), |item| {

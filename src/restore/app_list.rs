@@ -16,7 +16,7 @@ const FILE: &str = "/iTunesRestore/RestoreApplications.plist";
 
 /// Returns the list in the form that the phone expects: "Applications" of Info.plist as XML,
 /// without the applications whose domain is not wanted. `None` if no application remains.
-pub fn list(
+pub(crate) fn list(
     folder: &Path,
     is_wanted: impl Fn(&str) -> bool,
 ) -> Result<Option<Vec<u8>>, Unreadable> {
@@ -38,7 +38,7 @@ pub fn list(
 }
 
 /// Writes the list to the phone. If this fails, an empty or truncated list may remain there.
-pub fn hand_over(
+pub(crate) fn hand_over(
     session: &mut Session,
     token: &Arc<CancelToken>,
     list: &[u8],
@@ -50,6 +50,9 @@ pub fn hand_over(
 
 /// Removes the list from the phone, also one left by an earlier run. Succeeds if the file does not
 /// exist.
-pub fn take_back(session: &mut Session, token: &Arc<CancelToken>) -> Result<(), device::Error> {
+pub(crate) fn take_back(
+    session: &mut Session,
+    token: &Arc<CancelToken>,
+) -> Result<(), device::Error> {
     Afc::open(session, token)?.remove(FILE)
 }

@@ -15,7 +15,7 @@ use crate::store::{self, METADATA};
 
 /// A record of what happened while the phone was served.
 #[derive(Debug, Default)]
-pub struct Course {
+pub(crate) struct Course {
     /// Number of the backup's data files that were sent to their end, each counted once. The last
     /// of them may not have arrived.
     pub sent_files: u64,
@@ -50,7 +50,7 @@ const KNOWN_MAX: usize = 4 << 20;
 const LISTS: [&str; 2] = ["Manifest.db", "Manifest.mbdb"];
 
 /// Serves the phone from a backup that does not change meanwhile.
-pub struct SnapshotHost<'a> {
+pub(crate) struct SnapshotHost<'a> {
     overlay: Overlay,
     monitor: &'a dyn Monitor,
     files_total: Option<u64>,
@@ -64,7 +64,7 @@ pub struct SnapshotHost<'a> {
 impl<'a> SnapshotHost<'a> {
     /// Begins to serve. The caller has already reported the phase [`Phase::Preparing`]. Compares the
     /// files with `hashes` while they are sent, if there are any.
-    pub fn new(
+    pub(crate) fn new(
         overlay: Overlay,
         files_total: Option<u64>,
         hashes: Option<SentHashes>,
@@ -83,7 +83,7 @@ impl<'a> SnapshotHost<'a> {
     }
 
     /// Sets the size of the files that the phone is expected to request.
-    pub fn expecting(mut self, bytes: Option<u64>) -> Self {
+    pub(super) fn expecting(mut self, bytes: Option<u64>) -> Self {
         self.bytes_total = bytes;
         self
     }
@@ -96,7 +96,7 @@ impl<'a> SnapshotHost<'a> {
     }
 
     /// Returns the record of what happened.
-    pub fn finish(self) -> Course {
+    pub(crate) fn finish(self) -> Course {
         Course {
             preparing: self.phases.spent(Phase::Preparing),
             sending: self.phases.spent(Phase::Sending),

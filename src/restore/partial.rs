@@ -22,7 +22,7 @@ pub use super::no_part::NoPart;
 const NO_PARTS_FROM: [u32; 3] = [27, 0, 0];
 
 /// The list that the phone is shown instead of the backup's own. Dropping it deletes its folder.
-pub struct Shown {
+pub(crate) struct Shown {
     /// The path of the list.
     pub list: PathBuf,
     /// Number of files in the list.
@@ -31,7 +31,7 @@ pub struct Shown {
 }
 
 /// Refuses a partial restore if it would do harm, or if the user has not accepted the risk.
-pub fn admit(
+pub(crate) fn admit(
     folder: &Path,
     source: &Source,
     target: &Target,
@@ -61,13 +61,13 @@ pub fn admit(
 }
 
 /// Returns the patterns of the wanted domains; `None` if all are wanted.
-pub fn domains(options: &Options) -> Result<Option<GlobSet>, Error> {
+pub(crate) fn domains(options: &Options) -> Result<Option<GlobSet>, Error> {
     let wanted: Vec<&String> = options.only.iter().collect();
     Ok(selection::set(&wanted, false)?)
 }
 
 /// Writes the list for a partial restore, if one is wanted.
-pub fn show(folder: &Path, options: &Options) -> Result<Option<Shown>, Error> {
+pub(crate) fn show(folder: &Path, options: &Options) -> Result<Option<Shown>, Error> {
     let Some(domains) = domains(options)? else {
         return Ok(None);
     };

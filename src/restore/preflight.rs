@@ -42,7 +42,7 @@ pub fn can_be_repaired(report: &Report) -> bool {
 }
 
 /// Returns the finding for the check of the backup.
-pub fn judge_check(report: &Report) -> Line {
+pub(crate) fn judge_check(report: &Report) -> Line {
     const TOPIC: &str = "check";
     let files = counted(report.files, "file");
     let with_remarks = |says: String| {
@@ -131,7 +131,7 @@ pub(super) fn not_restorable(report: &Report) -> Option<String> {
 }
 
 /// Returns the findings about the backup alone.
-pub fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
+pub(crate) fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
     let mut lines = Vec::new();
     let name = source.name.as_deref().unwrap_or("a phone");
     let model = source.model.as_deref().unwrap_or("unknown model");
@@ -370,7 +370,7 @@ fn find_my(target: &Target) -> Line {
 }
 
 /// Returns the finding for a partial restore.
-pub fn judge_part(part: &Shown, options: &Options) -> Line {
+pub(crate) fn judge_part(part: &Shown, options: &Options) -> Line {
     let says = format!(
         "only a part is restored, {}: {}",
         options.only.join(", "),
@@ -411,7 +411,7 @@ fn password_afterwards(source: &Source, target: &Target) -> Option<Line> {
 }
 
 /// Returns the facts that only the phone itself knows.
-pub fn not_looked_at(has_phone: bool) -> Vec<String> {
+pub(crate) fn not_looked_at(has_phone: bool) -> Vec<String> {
     let mut not = vec![
         "whether a restore from iCloud is running (code 25), or an earlier restore was not \
          followed by a restart (102): phones report this only when a restore begins"

@@ -141,7 +141,7 @@ pub struct Target {
 
 impl Target {
     /// Asks the phone for these facts.
-    pub fn ask<S: Stream>(
+    pub(crate) fn ask<S: Stream>(
         phone: &Attached,
         lockdown: &mut Lockdown<S>,
     ) -> Result<Target, device::Error> {
@@ -180,7 +180,7 @@ impl Target {
 }
 
 /// Converts an RFC 3339 time to local time, in the form that is shown to people.
-pub fn local_date(rfc3339: &str) -> Option<String> {
+pub(crate) fn local_date(rfc3339: &str) -> Option<String> {
     let time: jiff::Timestamp = rfc3339.parse().ok()?;
     Some(time::local_text(SystemTime::from(time)))
 }

@@ -72,7 +72,7 @@ enum Place {
 
 impl Ledger {
     /// Returns the path of the database.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match &*self.0 {
             Place::Temporary(file) => file.path(),
             Place::Named(path) => path,

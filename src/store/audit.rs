@@ -24,7 +24,7 @@ pub struct Fault {
 
 /// The extent of a check of our own files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
+pub(crate) enum Extent {
     /// Check the record, the lists and the report.
     Lists,
     /// Also check the copies of the metadata, which can have 1.5 GB.
@@ -32,7 +32,7 @@ pub enum Extent {
 }
 
 /// Returns true if these faults mean that a backup of ours has no valid list of hashes.
-pub fn has_damaged_list(of: &Snapshot, faults: &[Fault]) -> bool {
+pub(crate) fn has_damaged_list(of: &Snapshot, faults: &[Fault]) -> bool {
     of.beside().is_some()
         && (of.record().is_none() || faults.iter().any(|fault| fault.file == SUMS))
 }
@@ -40,7 +40,7 @@ pub fn has_damaged_list(of: &Snapshot, faults: &[Fault]) -> bool {
 impl Snapshot {
     /// Checks all of our own files that accompany this backup. Finds no faults for a backup that
     /// another program made.
-    pub fn audit(&self, extent: Extent) -> Result<Vec<Fault>, Error> {
+    pub(crate) fn audit(&self, extent: Extent) -> Result<Vec<Fault>, Error> {
         let Some(beside) = self.beside() else {
             return Ok(Vec::new());
         };
@@ -94,7 +94,7 @@ impl Snapshot {
 
     /// Returns the names of this backup's metadata files that differ from what was sealed. Without
     /// a record, they are compared with the copies that accompany the backup.
-    pub fn altered_metadata(&self) -> Result<Vec<&'static str>, Error> {
+    pub(crate) fn altered_metadata(&self) -> Result<Vec<&'static str>, Error> {
         let Some(beside) = self.beside() else {
             return Ok(Vec::new());
         };
@@ -115,7 +115,7 @@ impl Snapshot {
 impl Snapshot {
     /// Returns true if the copies of these metadata files are unchanged since they were sealed, so
     /// that they can replace the files.
-    pub fn can_mend(&self, names: &[&str]) -> Result<bool, Error> {
+    pub(crate) fn can_mend(&self, names: &[&str]) -> Result<bool, Error> {
         let (Some(beside), Some(record)) = (self.beside(), self.record()) else {
             return Ok(false);
         };

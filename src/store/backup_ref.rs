@@ -11,7 +11,7 @@ impl Store {
     /// Finds the backup with this id: at its previous path `stood` if it is still there, else at
     /// its new one. Returns `None` if it is gone. The result is valid for as long as the lock is
     /// held.
-    pub fn again(
+    pub(crate) fn again(
         &self,
         udid: &Udid,
         id: &Id,
@@ -23,7 +23,7 @@ impl Store {
 
     /// Finds the backup with this id without holding the lock. Another run may move it at any
     /// moment.
-    pub fn look_again(
+    pub(crate) fn look_again(
         &self,
         udid: &Udid,
         id: &Id,
@@ -39,7 +39,7 @@ impl Store {
     /// Changes the notes about the backup that was seen, and returns the new ones. Returns `None`
     /// if that backup is gone. Waits while another process is changing the notes, but not for a
     /// running backup.
-    pub fn note_again(
+    pub(crate) fn note_again(
         &self,
         seen: &Snapshot,
         change: impl FnOnce(&mut Note),

@@ -7,7 +7,7 @@ use super::{Error, disk};
 
 /// The abilities of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Abilities {
+pub(crate) struct Abilities {
     /// The file system, if the system tells: "ext4", "exfat".
     pub file_system: Option<String>,
     /// True if a file can have several names (hard links), so that backups can share unchanged

@@ -20,7 +20,7 @@ pub fn make_private_dirs(path: &Path) -> Result<(), Error> {
 }
 
 /// Creates a new file that only its owner can access.
-pub fn create_private(path: &Path) -> io::Result<File> {
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -44,7 +44,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 /// Writes a small file completely and durably, even if several processes write it at the same time
 /// with the same contents. Each uses its own temporary name, and the last rename wins.
-pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let write = || {
         let folder = path.parent().unwrap_or(Path::new("."));
         let prefix = path.file_name().unwrap_or_default();
@@ -69,7 +69,7 @@ fn partial(path: &Path) -> PathBuf {
 }
 
 /// Removes a file, if it exists.
-pub fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
@@ -78,7 +78,7 @@ pub fn remove_if_there(path: &Path) -> io::Result<()> {
 
 /// Removes whatever is at a path, including whole folders. Does nothing if the path does not exist.
 /// Links are removed, not followed.
-pub fn remove_all(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     let result = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -103,7 +103,12 @@ pub enum CloneKind {
 
 /// Clones one file by the method `kind`. If the disk does not support that, falls back to the next
 /// method and stores it in `kind` for the next file. Hard links are used only if `may_link`.
-pub fn clone_file(from: &Path, to: &Path, kind: &mut CloneKind, may_link: bool) -> io::Result<()> {
+pub(crate) fn clone_file(
+    from: &Path,
+    to: &Path,
+    kind: &mut CloneKind,
+    may_link: bool,
+) -> io::Result<()> {
     loop {
         let result = match kind {
             CloneKind::Reflink => reflink_copy::reflink(from, to),
@@ -133,7 +138,7 @@ pub fn clone_file(from: &Path, to: &Path, kind: &mut CloneKind, may_link: bool) 
 }
 
 /// Copies one file to a new file that only its owner can access.
-pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = plain_file::open(from)?;
     let mut target = create_private(to)?;
     io::copy(&mut source, &mut target)?;
@@ -144,7 +149,7 @@ pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Makes a rename in the folder above `path` durable.
-pub fn sync_parent(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     // Windows has no way to flush a folder; NTFS logs its renames.
     if cfg!(unix)
         && let Some(parent) = path.parent()
@@ -157,7 +162,7 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 /// Makes everything written below `folder` durable. Linux flushes the whole file system in one
 /// call. On other systems each file was flushed when it was written, and only the folders are
 /// flushed here.
-pub fn sync_tree(folder: &Path) -> Result<(), Error> {
+pub(crate) fn sync_tree(folder: &Path) -> Result<(), Error> {
     let failed = |e| Error::io("make durable", folder, e);
     #[cfg(target_os = "linux")]
     {
@@ -179,7 +184,7 @@ pub fn sync_tree(folder: &Path) -> Result<(), Error> {
 }
 
 /// Swaps two folders atomically. Returns false if the system or disk does not support that.
-pub fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
+pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -200,7 +205,7 @@ pub fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
 
 /// Returns true if a disk can hold files over 4 GB. Returns `None` if that is unknown, in
 /// particular if there is not enough free space to try.
-pub fn holds_large_files(folder: &Path, free_bytes: u64) -> Option<bool> {
+pub(crate) fn holds_large_files(folder: &Path, free_bytes: u64) -> Option<bool> {
     const LARGE: u64 = (4 << 30) + 1;
     if free_bytes < LARGE + (1 << 30) {
         return None;
@@ -226,7 +231,7 @@ pub fn holds_large_files(folder: &Path, free_bytes: u64) -> Option<bool> {
 }
 
 /// Returns true if two files have the same contents, and false if one does not exist.
-pub fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
+pub(crate) fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
     let open = |path: &Path| match plain_file::open(path) {
         Ok(file) => Ok(Some((file.metadata()?.len(), file))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -254,7 +259,7 @@ pub fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
 
 /// Returns true if both metadata are of the same file (hard links). Always false on systems that
 /// cannot tell.
-pub fn same_file(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+pub(crate) fn same_file(one: &fs::Metadata, other: &fs::Metadata) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;

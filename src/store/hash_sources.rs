@@ -58,7 +58,7 @@ impl Source {
 
     /// Returns the source of the same hash in the next backup. A hash that was read from the disk
     /// keeps that source.
-    pub fn in_next(self) -> Source {
+    pub(crate) fn in_next(self) -> Source {
         match self {
             Source::Received | Source::Carried => Source::Carried,
             Source::Read => Source::Read,
@@ -116,7 +116,7 @@ impl Hashed {
 }
 
 /// Writes SHA256SUMS and the list of sources together.
-pub struct Lists {
+pub(crate) struct Lists {
     sums: Hashed,
     sources: Hashed,
     last: Option<Source>,
@@ -125,7 +125,7 @@ pub struct Lists {
 
 /// The prints of the written lists and of the metadata, as they go into the record.
 #[derive(Debug, Clone)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// The print of SHA256SUMS.
     pub sums: ListPrint,
     /// The print of the list of sources.
@@ -136,7 +136,7 @@ pub struct Listing {
 
 impl Lists {
     /// Begins both lists in a folder.
-    pub fn create(folder: &Path) -> Result<Lists, Error> {
+    pub(crate) fn create(folder: &Path) -> Result<Lists, Error> {
         Ok(Lists {
             sums: Hashed::create(&folder.join(SUMS))?,
             sources: Hashed::create(&folder.join(SOURCES))?,
@@ -147,7 +147,7 @@ impl Lists {
 
     /// Adds a file. Files must be added in the order of [`super::walk::order`]. `bytes` is the
     /// length.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         path: &str,
         hash: &Hash,
@@ -167,7 +167,7 @@ impl Lists {
     }
 
     /// Completes both lists durably.
-    pub fn finish(self) -> Result<Listing, Error> {
+    pub(crate) fn finish(self) -> Result<Listing, Error> {
         Ok(Listing {
             sums: self.sums.finish()?,
             sources: self.sources.finish()?,

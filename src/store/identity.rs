@@ -32,7 +32,7 @@ const TOLERANT_FROM: usize = 3;
 
 /// The prints of the metadata files in a folder. Each file is hashed at most once, and only when
 /// its print is needed.
-pub struct Prints {
+pub(crate) struct Prints {
     folder: PathBuf,
     prints: [OnceCell<Seen>; COMPARED.len()],
 }
@@ -47,7 +47,7 @@ enum Seen {
 
 impl Prints {
     /// Prepares to hash the metadata files in a folder.
-    pub fn of(folder: &Path) -> Prints {
+    pub(crate) fn of(folder: &Path) -> Prints {
         Prints {
             folder: folder.to_path_buf(),
             prints: std::array::from_fn(|_| OnceCell::new()),
@@ -71,7 +71,7 @@ impl Prints {
     }
 
     /// Returns the SHA-256 of Status.plist.
-    pub fn status(&self) -> Option<Hash> {
+    pub(crate) fn status(&self) -> Option<Hash> {
         match self.seen(0) {
             Seen::Print(_, hash) => Some(*hash),
             Seen::Lost(_) => None,
@@ -87,14 +87,14 @@ impl Prints {
     }
 
     /// Returns true if this user may not read one of the small metadata files.
-    pub fn is_refused(&self) -> bool {
+    pub(super) fn is_refused(&self) -> bool {
         (0..PROPERTY_LISTS)
             .any(|at| matches!(self.seen(at), Seen::Lost(kind) if *kind == io::ErrorKind::PermissionDenied))
     }
 }
 
 /// A folder of ours that may accompany a backup.
-pub struct Kept {
+pub(crate) struct Kept {
     /// The path of the folder.
     pub folder: PathBuf,
     /// The record in the folder.
@@ -116,7 +116,7 @@ enum Compared {
 
 impl Kept {
     /// Reads the record of a folder.
-    pub fn read(folder: &Path) -> Kept {
+    pub(crate) fn read(folder: &Path) -> Kept {
         Kept {
             folder: folder.to_path_buf(),
             found: Found::in_folder(folder),
@@ -125,12 +125,12 @@ impl Kept {
     }
 
     /// Returns the record, if one of its copies has a valid checksum.
-    pub fn record(&self) -> Option<&Record> {
+    pub(crate) fn record(&self) -> Option<&Record> {
         self.found.record.as_ref()
     }
 
     /// Returns the SHA-256 of the copy of Status.plist.
-    pub fn status(&self) -> Option<Hash> {
+    pub(crate) fn status(&self) -> Option<Hash> {
         self.copies.status()
     }
 
@@ -162,7 +162,7 @@ impl Kept {
 
     /// Returns true if this folder belongs to the backup with these prints: at most one of the
     /// sealed metadata files has changed or is gone.
-    pub fn belongs_to(&self, backup: &Prints) -> bool {
+    pub(crate) fn belongs_to(&self, backup: &Prints) -> bool {
         let known = (0..COMPARED.len()).filter(|&at| self.has(at)).count();
         let may_differ = usize::from(known >= TOLERANT_FROM);
         let (mut same, mut others) = (0, 0);
@@ -190,7 +190,7 @@ impl Kept {
 
     /// Returns true if this folder belonged to the backup before most of its metadata was lost.
     /// Used for a repair: files that are missing or empty do not count against the match.
-    pub fn belonged_to(&self, backup: &Prints) -> bool {
+    pub(crate) fn belonged_to(&self, backup: &Prints) -> bool {
         let compared = |at| self.compare(backup, at);
         let all = || (0..COMPARED.len()).map(compared);
         // Status.plist and Info.plist are rewritten for every backup.
@@ -201,7 +201,7 @@ impl Kept {
 
 /// Finds the folder of ours that belongs to a backup. A folder that matches all of the backup's
 /// property lists is preferred to one with a difference. The folder `named` is checked first.
-pub fn find(dirs: &[PathBuf], named: Option<&Path>, backup: &Prints) -> Option<Kept> {
+pub(crate) fn find(dirs: &[PathBuf], named: Option<&Path>, backup: &Prints) -> Option<Kept> {
     let named = named.map(Kept::read);
     if let Some(kept) = named.filter(|kept| kept.is_just(backup)) {
         return Some(kept);

@@ -71,7 +71,7 @@ pub struct Expected {
 
 /// The name and time under which a copy is sealed.
 #[derive(Debug, Clone)]
-pub struct Placing {
+pub(crate) struct Placing {
     /// The preferred name, used if it is free: local time, `YYYYMMDD-HHMMSS`.
     pub stamp: String,
     /// The date of the backup if its Status.plist has none.
@@ -142,12 +142,12 @@ impl Import {
     }
 
     /// Returns the folder of the copy, in Apple's layout.
-    pub fn backup(&self) -> PathBuf {
+    pub(crate) fn backup(&self) -> PathBuf {
         self.folder.join("root").join(self.udid.as_str())
     }
 
     /// Returns the path of its SHA256SUMS.
-    pub fn sums(&self) -> PathBuf {
+    pub(crate) fn sums(&self) -> PathBuf {
         self.folder.join("beside").join(SUMS)
     }
 
@@ -247,7 +247,7 @@ impl Import {
 
     /// Returns the doubts about the copy. There are some if the list of hashes that came with it
     /// fails its own check.
-    pub fn doubts(&self) -> &[String] {
+    pub(crate) fn doubts(&self) -> &[String] {
         &self.doubts
     }
 
@@ -285,7 +285,7 @@ impl Import {
 
     /// Makes the copy durable and puts it in its place: as the current backup, or under its archive
     /// name. Returns its path, and the first error of tidying up afterwards.
-    pub fn seal(
+    pub(crate) fn seal(
         self,
         how: &Placing,
         report: &[u8],

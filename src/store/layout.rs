@@ -16,7 +16,7 @@ const TOP: [&str; 5] = [
 ///
 /// All other files come from other programs. A leftover `Manifest.db-wal` would be applied by every
 /// reader to the next backup's Manifest.db.
-pub fn is_part(path: &str) -> bool {
+pub(crate) fn is_part(path: &str) -> bool {
     match path.split_once('/') {
         None => TOP.contains(&path) || is_id(path),
         Some((folder, name)) => is_folder(folder) && is_id(name),
@@ -24,7 +24,7 @@ pub fn is_part(path: &str) -> bool {
 }
 
 /// Returns true for the names of the folders that hold a backup's files: two hex digits.
-pub fn is_folder(name: &str) -> bool {
+pub(crate) fn is_folder(name: &str) -> bool {
     name.len() == 2 && is_hex(name)
 }
 
@@ -50,7 +50,7 @@ impl LeftOut {
     const NAMED_MAX: usize = 3;
 
     /// Counts another thing that was left out.
-    pub fn add(&mut self, name: &Path) {
+    pub(crate) fn add(&mut self, name: &Path) {
         self.count += 1;
         if self.first.len() < Self::NAMED_MAX {
             let name = name.to_string_lossy();
@@ -59,14 +59,14 @@ impl LeftOut {
     }
 
     /// Adds the things counted by `other`.
-    pub fn merge(&mut self, other: LeftOut) {
+    pub(crate) fn merge(&mut self, other: LeftOut) {
         self.count += other.count;
         let room = Self::NAMED_MAX - self.first.len();
         self.first.extend(other.first.into_iter().take(room));
     }
 
     /// Returns the names that were kept, and the number of further ones.
-    pub fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         let more = self.count.saturating_sub(self.first.len() as u64);
         let names = self.first.join(", ");
         if more == 0 {

@@ -132,7 +132,7 @@ impl Store {
     }
 
     /// Records since when no further backups of a phone are expected; `None` removes that.
-    pub fn retire(&self, udid: &Udid, since: Option<String>) -> Result<(), Error> {
+    pub(crate) fn retire(&self, udid: &Udid, since: Option<String>) -> Result<(), Error> {
         let held = self.hold_notes(udid)?;
         self.rewrite(&held, udid, |notes| notes.retired = since)
     }

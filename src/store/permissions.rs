@@ -61,7 +61,7 @@ mod unix {
 
         /// Checks that this user may read and write everything that a backup of this phone needs,
         /// before the phone sends anything. The error names the folder concerned and its owner.
-        pub fn check_rights(&self, udid: &Udid) -> Result<(), Error> {
+        pub(crate) fn check_rights(&self, udid: &Udid) -> Result<(), Error> {
             self.check_user()?;
             const ALL: Access = Access::READ_OK
                 .union(Access::WRITE_OK)
@@ -120,13 +120,13 @@ impl Store {
     }
 
     /// Does nothing: this system has no owners like those of Unix.
-    pub fn check_rights(&self, _: &Udid) -> Result<(), Error> {
+    pub(crate) fn check_rights(&self, _: &Udid) -> Result<(), Error> {
         Ok(())
     }
 }
 
 /// Returns true if this user has no permission to read a backup, so that nothing is known about it.
-pub fn is_refused(backup: &Path) -> bool {
+pub(crate) fn is_refused(backup: &Path) -> bool {
     let denied = |e: std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
     let status = plain_file::open(&backup.join("Status.plist"));
     status.err().is_some_and(denied) || std::fs::read_dir(backup).err().is_some_and(denied)

@@ -18,7 +18,7 @@ pub struct Print {
 
 impl Print {
     /// Returns the print of a file with this hash and length.
-    pub fn new(hash: &Hash, bytes: u64) -> Print {
+    pub(crate) fn new(hash: &Hash, bytes: u64) -> Print {
         Print {
             sha256: hex(hash),
             bytes,
@@ -26,7 +26,7 @@ impl Print {
     }
 
     /// Hashes a file.
-    pub fn of(path: &Path) -> Result<Print, Error> {
+    pub(crate) fn of(path: &Path) -> Result<Print, Error> {
         sums::hash_file(path).map(|(hash, bytes)| Print::new(&hash, bytes))
     }
 }

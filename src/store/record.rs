@@ -25,9 +25,9 @@ use crate::store::sums;
 pub use super::prints::{ListPrint, Print};
 
 /// The name of the record.
-pub const RECORD: &str = "snapshot.json";
+pub(crate) const RECORD: &str = "snapshot.json";
 /// The name of the record's second copy, which is used if the first is damaged.
-pub const RECORD_COPY: &str = "snapshot.copy.json";
+pub(crate) const RECORD_COPY: &str = "snapshot.copy.json";
 /// The version of the record format that this program reads and writes.
 const VERSION: u32 = 1;
 /// The most bytes that are read of a record. Records have about 2 KB.
@@ -97,7 +97,7 @@ pub(super) struct Summary {
 
 impl Summary {
     /// Parses a report. If the report is not a JSON object, the summary is empty.
-    pub fn of(report: &[u8]) -> Summary {
+    pub(crate) fn of(report: &[u8]) -> Summary {
         serde_json::from_slice(report).unwrap_or_default()
     }
 }
@@ -243,11 +243,11 @@ mod utc {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub fn serialize<S: Serializer>(moment: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(moment: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(moment)
     }
 
-    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Timestamp, D::Error> {
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Timestamp, D::Error> {
         let text = String::deserialize(from)?;
         text.parse().map_err(de::Error::custom)
     }
@@ -265,7 +265,7 @@ fn tail(body: &[u8]) -> String {
 
 /// The reason why a file of our own cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     /// The file does not exist.
     Missing,
     /// This user may not read it.
@@ -302,7 +302,7 @@ pub(super) struct Found {
 
 impl Found {
     /// Reads both copies of the record. The first one with a valid checksum is used.
-    pub fn in_folder(folder: &Path) -> Found {
+    pub(crate) fn in_folder(folder: &Path) -> Found {
         let (mut record, mut flaws) = (None, Vec::new());
         for name in [RECORD, RECORD_COPY] {
             match Record::read(&folder.join(name)) {
@@ -319,7 +319,7 @@ impl Found {
     }
 
     /// Returns true if the record is unreadable because this user may not read a copy.
-    pub fn is_refused(&self) -> bool {
+    pub(super) fn is_refused(&self) -> bool {
         let refused = |(_, flaw): &(_, Flaw)| matches!(flaw, Flaw::Refused(_));
         self.record.is_none() && self.flaws.iter().any(refused)
     }
@@ -330,7 +330,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Returns the record of an empty backup.
-    pub fn record(sequence: u64, date: &str) -> Record {
+    pub(crate) fn record(sequence: u64, date: &str) -> Record {
         let list = ListPrint {
             sha256: hex(&[1; 32]),
             bytes: 0,

@@ -11,7 +11,7 @@ use crate::base::udid::Udid;
 impl Store {
     /// Finishes what a killed run left half done: a seal, or the removal of a snapshot. Returns
     /// what could not be finished and was set aside.
-    pub fn recover(&self, udid: &Udid, _lock: &Lock) -> Result<Vec<SetAside>, Error> {
+    pub(crate) fn recover(&self, udid: &Udid, _lock: &Lock) -> Result<Vec<SetAside>, Error> {
         recover(self, udid)
     }
 }

@@ -8,7 +8,7 @@ use crate::store::trash;
 impl Store {
     /// Removes the remains of snapshots and drafts that were dropped. The error names the first
     /// file that could not be removed. It stays in the trash, and the next run tries again.
-    pub fn sweep(&self, udid: &Udid, _lock: &Lock) -> Result<(), Error> {
+    pub(crate) fn sweep(&self, udid: &Udid, _lock: &Lock) -> Result<(), Error> {
         trash::sweep(&self.own_of(udid))
     }
 
@@ -79,7 +79,7 @@ pub struct Removal {
 impl Removal {
     /// Returns the progress from 0 to 100. A backup has 256 folders of files and a few others, so
     /// 260 folders count as one snapshot.
-    pub fn percent(self) -> f64 {
+    pub(crate) fn percent(self) -> f64 {
         let part = (f64::from(self.folders) / 260.0).min(1.0);
         let count = |number: usize| u32::try_from(number).map_or(f64::MAX, f64::from);
         (count(self.done) + part) / count(self.of.max(1)) * 100.0

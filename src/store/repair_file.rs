@@ -21,7 +21,7 @@ impl Store {
     ///
     /// The file is replaced, not changed in place. Other snapshots that share it by a hard link
     /// keep the old contents.
-    pub fn take_back(
+    pub(crate) fn take_back(
         &self,
         _lock: &Lock,
         backup: &Snapshot,
@@ -73,7 +73,7 @@ impl Store {
     /// Rewrites damaged files of our own whose correct contents can be proved: a copy of the record
     /// from the other copy, and copies of the metadata from the backup. Returns each file that was
     /// written with the file that its contents came from.
-    pub fn mend_records(
+    pub(crate) fn mend_records(
         &self,
         _lock: &Lock,
         backup: &Snapshot,

@@ -50,11 +50,11 @@ enum Place {
 
 /// The contents of a folder: each name with its metadata on disk, or `None` for a folder that
 /// exists only in the overlay.
-pub type Listing = Vec<(String, Option<Metadata>)>;
+pub(crate) type Listing = Vec<(String, Option<Metadata>)>;
 
 /// A sealed backup as it appears under another name, with the changes made over it.
 #[derive(Debug)]
-pub struct Overlay {
+pub(crate) struct Overlay {
     name: String,
     sealed: PathBuf,
     nodes: BTreeMap<String, Node>,
@@ -67,7 +67,7 @@ pub struct Overlay {
 
 impl Overlay {
     /// Creates an overlay for the backup in `sealed`, which appears under `name`.
-    pub fn new(sealed: &Path, name: &str) -> Overlay {
+    pub(crate) fn new(sealed: &Path, name: &str) -> Overlay {
         Overlay {
             name: name.to_owned(),
             sealed: sealed.to_path_buf(),
@@ -80,7 +80,7 @@ impl Overlay {
     }
 
     /// Opens a file. Links and special files count as missing.
-    pub fn open(&mut self, path: &BackupPath) -> io::Result<File> {
+    pub(crate) fn open(&mut self, path: &BackupPath) -> io::Result<File> {
         match self.place(path.as_str()) {
             Place::Nothing | Place::Folder => Err(io::ErrorKind::NotFound.into()),
             Place::Written(file) => plain_file::open(file.as_ref()),
@@ -107,7 +107,7 @@ impl Overlay {
     }
 
     /// Lists a folder. A missing folder is empty.
-    pub fn list(&mut self, path: &BackupPath) -> io::Result<Listing> {
+    pub(crate) fn list(&mut self, path: &BackupPath) -> io::Result<Listing> {
         let mut found = Listing::new();
         match self.place(path.as_str()) {
             Place::Nothing => return Ok(found),
@@ -157,7 +157,7 @@ impl Overlay {
     }
 
     /// Makes a folder and its parents. Does nothing if the folder exists.
-    pub fn make_dir(&mut self, path: &BackupPath) -> io::Result<()> {
+    pub(crate) fn make_dir(&mut self, path: &BackupPath) -> io::Result<()> {
         match self.is_dir(path.as_str())? {
             Some(true) => Ok(()),
             Some(false) => Err(io::ErrorKind::AlreadyExists.into()),
@@ -169,7 +169,7 @@ impl Overlay {
     }
 
     /// Stores a file that the phone sends.
-    pub fn write(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
+    pub(crate) fn write(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
         if self.is_dir(path.as_str())? == Some(true) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
@@ -192,12 +192,12 @@ impl Overlay {
     }
 
     /// Makes `file` appear at a path, replacing whatever is there.
-    pub fn show(&mut self, path: &BackupPath, file: PathBuf) -> io::Result<()> {
+    pub(crate) fn show(&mut self, path: &BackupPath, file: PathBuf) -> io::Result<()> {
         self.set(path.as_str(), Node::Written(file))
     }
 
     /// Moves a file or folder, replacing whatever is at the new path. Creates missing parents.
-    pub fn rename(&mut self, from: &BackupPath, to: &BackupPath) -> io::Result<()> {
+    pub(crate) fn rename(&mut self, from: &BackupPath, to: &BackupPath) -> io::Result<()> {
         if from == to {
             return Ok(());
         }
@@ -206,7 +206,7 @@ impl Overlay {
     }
 
     /// Gives a file or folder a second path, replacing whatever is there.
-    pub fn copy(&mut self, from: &BackupPath, to: &BackupPath) -> io::Result<()> {
+    pub(crate) fn copy(&mut self, from: &BackupPath, to: &BackupPath) -> io::Result<()> {
         let (from, to) = (from.as_str(), to.as_str());
         let is_below = |one: &str, other: &str| {
             one.strip_prefix(other)
@@ -243,13 +243,13 @@ impl Overlay {
     }
 
     /// Removes a file or folder. Does nothing if it does not exist.
-    pub fn remove(&mut self, path: &BackupPath) -> io::Result<()> {
+    pub(crate) fn remove(&mut self, path: &BackupPath) -> io::Result<()> {
         self.forget_below(path.as_str());
         self.set(path.as_str(), Node::Gone)
     }
 
     /// Returns the number of bytes that the phone may still send.
-    pub fn free_space(&self) -> io::Result<u64> {
+    pub(crate) fn free_space(&self) -> io::Result<u64> {
         let free = fs4::available_space(std::env::temp_dir())?;
         Ok(free.min(BYTES_MAX - self.written_bytes))
     }

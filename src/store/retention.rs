@@ -20,7 +20,7 @@ const LAST: u32 = 3;
 
 /// The largest plausible distance of a snapshot's date into the future. The end of summer time
 /// accounts for less than two hours, so a larger distance means that a clock was wrong.
-pub const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(2);
+pub(crate) const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(2);
 
 /// The retention rules. An empty policy keeps the last three snapshots.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,7 +244,7 @@ impl Decision {
 
 /// Returns the rules for one phone, if there are any. UDIDs are compared without regard to case,
 /// since people copy them from places that write them differently.
-pub fn own<'a>(rules: &'a BTreeMap<Udid, Policy>, udid: &Udid) -> Option<&'a Policy> {
+pub(crate) fn own<'a>(rules: &'a BTreeMap<Udid, Policy>, udid: &Udid) -> Option<&'a Policy> {
     let is_it = |of: &Udid| of.as_str().eq_ignore_ascii_case(udid.as_str());
     rules.iter().find(|(of, _)| is_it(of)).map(|(_, own)| own)
 }

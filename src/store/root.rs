@@ -109,7 +109,7 @@ impl Store {
     }
 
     /// Returns true if the store was planned and is not made yet.
-    pub fn is_planned(&self) -> bool {
+    pub(crate) fn is_planned(&self) -> bool {
         let planned = self.planned.as_ref();
         planned.is_some_and(|planned| planned.load(Ordering::SeqCst))
     }
@@ -158,12 +158,12 @@ impl Store {
     }
 
     /// Returns the phones that have a draft: a run was interrupted or is still going on.
-    pub fn drafts(&self) -> Result<Vec<Udid>, Error> {
+    pub(crate) fn drafts(&self) -> Result<Vec<Udid>, Error> {
         self.phones_with("draft")
     }
 
     /// Returns the phones that have an unfinished import: it was interrupted or is still going on.
-    pub fn imports(&self) -> Result<Vec<Udid>, Error> {
+    pub(crate) fn imports(&self) -> Result<Vec<Udid>, Error> {
         self.phones_with("import")
     }
 
@@ -179,7 +179,7 @@ impl Store {
 
     /// Returns the time of the last write to a phone's draft, and true if a run is working on the
     /// phone now. Returns `None` without a draft.
-    pub fn draft_state(&self, udid: &Udid) -> Option<(SystemTime, bool)> {
+    pub(crate) fn draft_state(&self, udid: &Udid) -> Option<(SystemTime, bool)> {
         let own = self.own_of(udid);
         let draft = own.join("draft");
         let changed = |path: PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();
@@ -193,13 +193,13 @@ impl Store {
     }
 
     /// Returns true if a run is working on a phone in this store now.
-    pub fn is_busy(&self, udid: &Udid) -> bool {
+    pub(crate) fn is_busy(&self, udid: &Udid) -> bool {
         Lock::is_held(&self.own_of(udid))
     }
 
     /// Tests the abilities of the store's disk in our own folder. Returns `None` if that folder
     /// does not exist yet.
-    pub fn probe(&self) -> Result<Option<capabilities::Abilities>, Error> {
+    pub(crate) fn probe(&self) -> Result<Option<capabilities::Abilities>, Error> {
         let own = self.own();
         if !own.is_dir() {
             return Ok(None);

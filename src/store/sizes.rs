@@ -13,7 +13,7 @@ use super::{Error, Snapshot};
 
 /// The size of one or several snapshots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Size {
+pub(crate) struct Size {
     /// The number of files.
     pub files: u64,
     /// The bytes of all files together.
@@ -29,7 +29,7 @@ pub struct Size {
 type Links = HashMap<u64, BTreeMap<u64, u32>>;
 
 /// Returns the size of one snapshot. Calls `step` for each file.
-pub fn of(snapshot: &Snapshot, step: &mut dyn FnMut()) -> Result<Size, Error> {
+pub(crate) fn of(snapshot: &Snapshot, step: &mut dyn FnMut()) -> Result<Size, Error> {
     let mut sum = Sum::new();
     walk(snapshot, &mut |meta, is_its_own| {
         step();
@@ -40,7 +40,7 @@ pub fn of(snapshot: &Snapshot, step: &mut dyn FnMut()) -> Result<Size, Error> {
 
 /// Returns the size of several snapshots that are removed together. Files that only these share are
 /// freed too.
-pub fn together(snapshots: &[&Snapshot]) -> Result<Size, Error> {
+pub(crate) fn together(snapshots: &[&Snapshot]) -> Result<Size, Error> {
     let mut sum = Sum::new();
     for snapshot in snapshots {
         walk(snapshot, &mut |meta, is_its_own| sum.add(meta, is_its_own))?;
@@ -50,7 +50,10 @@ pub fn together(snapshots: &[&Snapshot]) -> Result<Size, Error> {
 
 /// Returns the size of each snapshot, and the size of all together, from a single walk. Calls
 /// `step` for each file.
-pub fn each(snapshots: &[&Snapshot], step: &mut dyn FnMut()) -> Result<(Vec<Size>, Size), Error> {
+pub(crate) fn each(
+    snapshots: &[&Snapshot],
+    step: &mut dyn FnMut(),
+) -> Result<(Vec<Size>, Size), Error> {
     let (mut sizes, mut all) = (Vec::new(), Sum::new());
     for snapshot in snapshots {
         sizes.push(of_both(snapshot, &mut all, step)?);

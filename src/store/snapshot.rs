@@ -124,7 +124,7 @@ impl Snapshot {
     }
 
     /// Returns the flaws of the two copies of the record, with their file names.
-    pub fn flaws(&self) -> &[(&'static str, Flaw)] {
+    pub(crate) fn flaws(&self) -> &[(&'static str, Flaw)] {
         self.beside.as_ref().map_or(&[], |beside| &beside.flaws)
     }
 
@@ -167,7 +167,7 @@ impl Snapshot {
 
     /// Returns true if the store has a folder of ours for this phone that belongs to none of the
     /// existing backups.
-    pub fn has_loose_lists(&self) -> Result<bool, Error> {
+    pub(crate) fn has_loose_lists(&self) -> Result<bool, Error> {
         let Some(store) = self.path.parent().map(Store::open).transpose()? else {
             return Ok(false);
         };
@@ -240,7 +240,7 @@ pub fn find(folder: &Path) -> Option<Snapshot> {
 
 /// Finds the snapshot for a backup folder at any path. Returns `None` if the folder is not in a
 /// store, and an error if something cannot be read.
-pub fn look(folder: &Path) -> Result<Option<Snapshot>, Error> {
+pub(crate) fn look(folder: &Path) -> Result<Option<Snapshot>, Error> {
     let folder = fs::canonicalize(folder).map_err(|e| Error::io("find", folder, e))?;
     let named = folder.file_name().and_then(|name| name.to_str());
     let (Some((udid, archived)), Some(parent)) = (named.and_then(parse_name), folder.parent())
@@ -272,7 +272,7 @@ pub fn look(folder: &Path) -> Result<Option<Snapshot>, Error> {
 
 /// Finds the snapshot for a backup folder, for a repair. In contrast to [`look`], this also finds
 /// the folder of ours if most of the backup's metadata is lost.
-pub fn to_repair(folder: &Path) -> Result<Option<Snapshot>, Error> {
+pub(crate) fn to_repair(folder: &Path) -> Result<Option<Snapshot>, Error> {
     let Some(mut snapshot) = look(folder)? else {
         return Ok(None);
     };
@@ -314,7 +314,7 @@ fn beside_by_part(snapshot: &Snapshot) -> Result<Option<Kept>, Error> {
 }
 
 /// Returns the phone whose UDID is in the name of a backup's folder.
-pub fn phone_of(folder: &Path) -> Option<Udid> {
+pub(crate) fn phone_of(folder: &Path) -> Option<Udid> {
     parse_name(folder.file_name()?.to_str()?).map(|(udid, _)| udid)
 }
 

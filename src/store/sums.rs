@@ -27,7 +27,7 @@ pub fn hex(hash: &Hash) -> String {
 }
 
 /// Parses a hash from 64 hex digits.
-pub fn unhex(text: &str) -> Option<Hash> {
+pub(crate) fn unhex(text: &str) -> Option<Hash> {
     let digits = text.as_bytes();
     if digits.len() != 64 {
         return None;
@@ -41,7 +41,7 @@ pub fn unhex(text: &str) -> Option<Hash> {
 }
 
 /// Hashes everything that `file` contains. Returns the length in bytes too.
-pub fn hash(mut file: impl Read) -> io::Result<(Hash, u64)> {
+pub(crate) fn hash(mut file: impl Read) -> io::Result<(Hash, u64)> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 128 << 10];
     let mut length = 0;

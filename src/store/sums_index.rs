@@ -18,7 +18,7 @@ use crate::base::plain_file;
 const LINE_BYTES: usize = 64 + 2 + 2 + 1 + 40 + 1;
 
 /// An index of a list of hashes that does not change while it is used.
-pub struct SumsIndex {
+pub(crate) struct SumsIndex {
     path: PathBuf,
     file: File,
     /// The byte range of the lines of each group of payload files, by the first four digits of
@@ -32,7 +32,7 @@ pub struct SumsIndex {
 impl SumsIndex {
     /// Reads a list once. Returns `None` if a line is damaged, or if the lines of a group are not
     /// together.
-    pub fn open(path: &Path) -> Result<Option<SumsIndex>, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Option<SumsIndex>, Error> {
         let mut groups = BTreeMap::new();
         let mut others = BTreeMap::new();
         let mut payload_files = 0;
@@ -75,17 +75,17 @@ impl SumsIndex {
 
     /// Returns the number of payload files that the list names: files that the phone stored, apart
     /// from its lists and property lists.
-    pub fn payload_files(&self) -> u64 {
+    pub(crate) fn payload_files(&self) -> u64 {
         self.payload_files
     }
 
     /// Returns the hashes of the phone's lists and property lists.
-    pub fn others(&self) -> &BTreeMap<String, Hash> {
+    pub(crate) fn others(&self) -> &BTreeMap<String, Hash> {
         &self.others
     }
 
     /// Returns the hash of a file, by its path below the backup's folder.
-    pub fn find(&mut self, name: &str) -> Result<Option<Hash>, Error> {
+    pub(crate) fn find(&mut self, name: &str) -> Result<Option<Hash>, Error> {
         let Some(digits) = group(name) else {
             return Ok(self.others.get(name).copied());
         };

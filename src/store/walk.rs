@@ -9,7 +9,7 @@ use super::Error;
 
 /// An entry found by a walk: a file, link or special file.
 #[derive(Debug)]
-pub struct Found {
+pub(crate) struct Found {
     /// The path below the folder, with `/` between components.
     pub path: String,
     /// The entry's metadata; links are not followed.
@@ -18,14 +18,14 @@ pub struct Found {
 
 impl Found {
     /// Returns true if the entry is a regular file, neither a folder nor a link.
-    pub fn is_file(&self) -> bool {
+    pub(crate) fn is_file(&self) -> bool {
         self.meta.is_file()
     }
 }
 
 /// An iterator over the entries below a folder, depth first, with names in byte order. Folders
 /// themselves are not returned. The walk continues after an error.
-pub struct Walk {
+pub(crate) struct Walk {
     root: PathBuf,
     /// The listings that are not finished, innermost last, each in reverse order.
     open: Vec<(String, Vec<Name>)>,
@@ -35,7 +35,7 @@ pub struct Walk {
 
 impl Walk {
     /// Starts a walk below `root`.
-    pub fn new(root: &Path) -> Result<Walk, Error> {
+    pub(crate) fn new(root: &Path) -> Result<Walk, Error> {
         let mut trouble = Vec::new();
         let names = listing(root, &mut trouble)?;
         Ok(Walk {
@@ -116,7 +116,7 @@ fn metadata_of(entry: &DirEntry) -> io::Result<Metadata> {
     }
 }
 
-/// Compares two paths in the order in which [`Walk`] returns them: component by component.
+/// Compares two paths in the order in which `Walk` returns them: component by component.
 pub fn order(one: &str, other: &str) -> std::cmp::Ordering {
     one.split('/').cmp(other.split('/'))
 }

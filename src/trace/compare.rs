@@ -25,7 +25,11 @@ const OWN_FILE: &str = "Info.plist";
 
 /// Returns the first difference in meaning between `recorded` and `came`, or `None` if both mean
 /// the same. `question` is the message of the phone that both answer, if any.
-pub fn departure(recorded: &Message, came: &Message, question: Option<&str>) -> Option<String> {
+pub(crate) fn departure(
+    recorded: &Message,
+    came: &Message,
+    question: Option<&str>,
+) -> Option<String> {
     match (recorded, came) {
         (Message::Plist(one), Message::Plist(other)) => message(one, other, question),
         (

@@ -52,7 +52,7 @@ pub enum Framing {
 
 impl Framing {
     /// Returns the framing of a channel, given its name.
-    pub fn of(channel: &str) -> Framing {
+    pub(crate) fn of(channel: &str) -> Framing {
         match channel {
             "usbmux" => Framing::Usbmux,
             "com.apple.mobilebackup" | "com.apple.mobilebackup2" => Framing::DeviceLink,

@@ -92,7 +92,7 @@ pub enum Message {
 pub struct Packet {
     /// Packet number, counted by the sender.
     pub number: u64,
-    /// Operation: a name from [`AFC_OPERATIONS`], or else the number.
+    /// Operation: a name, or the number if it has none.
     pub operation: String,
     /// Numeric arguments of the operation.
     pub words: Vec<u64>,
@@ -104,7 +104,7 @@ pub struct Packet {
 
 /// AFC operations: number, name, count of leading numeric arguments, and whether paths follow
 /// (otherwise data bytes do).
-pub const AFC_OPERATIONS: [(u64, &str, usize, bool); 21] = [
+pub(crate) const AFC_OPERATIONS: [(u64, &str, usize, bool); 21] = [
     (1, "Status", 1, false),
     (2, "Data", 0, false),
     (3, "ReadDir", 0, true),
@@ -142,12 +142,12 @@ impl std::error::Error for NotALine {}
 
 impl Head {
     /// Returns the line as JSON.
-    pub fn to_json(&self) -> Json {
+    pub(crate) fn to_json(&self) -> Json {
         json!(self)
     }
 
     /// Parses the first line of a trace.
-    pub fn parse(line: &str) -> Result<Head, NotALine> {
+    pub(crate) fn parse(line: &str) -> Result<Head, NotALine> {
         let head: Head = serde_json::from_str(line)
             .map_err(|e| NotALine(format!("this is no trace of idev-backup: {e}")))?;
         match head.trace {

@@ -6,6 +6,7 @@
 //! `line` defines the format of a line (docs/format.md, "Traces"), and [`compare`] decides if two
 //! messages mean the same.
 
+#[cfg(feature = "simulator")]
 pub mod compare;
 mod direction;
 pub mod framing;
@@ -182,7 +183,7 @@ impl Tap {
     }
 
     /// Records a read error. If the other end broke the connection, the channel ends.
-    pub fn failed(&self, error: &io::Error) {
+    pub(crate) fn failed(&self, error: &io::Error) {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         if matches!(
             error.kind(),
@@ -198,7 +199,7 @@ impl Tap {
     }
 
     /// Continues the connection as another channel, as the daemon's does after Connect.
-    pub fn becomes(&self, name: &str, phone: Option<&str>) -> Tap {
+    pub(crate) fn becomes(&self, name: &str, phone: Option<&str>) -> Tap {
         lock(&self.0.state).over = true;
         self.0.recorder.channel(name, phone, Some(self.0.number))
     }

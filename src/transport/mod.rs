@@ -14,6 +14,7 @@ pub mod usbmuxd;
 pub use error::{Error, Trouble};
 pub use select::Transport;
 pub use socket::Wire;
-pub use stream::{AnyStream, Stream, read_u32, send};
+pub(crate) use stream::read_u32;
+pub use stream::{AnyStream, Stream, send};
 pub use usb::Usb;
 pub use usbmuxd::{Attached, Usbmuxd, Via};

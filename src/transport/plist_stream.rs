@@ -72,7 +72,11 @@ pub fn read(stream: &mut dyn Read, limit: u32) -> Result<Value, FrameError> {
 }
 
 /// Reads the body of a message whose length is known.
-pub fn read_body(stream: &mut dyn Read, length: u32, limit: u32) -> Result<Value, FrameError> {
+pub(crate) fn read_body(
+    stream: &mut dyn Read,
+    length: u32,
+    limit: u32,
+) -> Result<Value, FrameError> {
     if length > limit {
         return Err(FrameError::TooLong { length, limit });
     }

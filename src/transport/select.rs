@@ -89,7 +89,7 @@ impl Transport {
     }
 
     /// Returns a clone whose waits end when `token` is cancelled.
-    pub fn with_token(&self, token: Arc<CancelToken>) -> Transport {
+    pub(crate) fn with_token(&self, token: Arc<CancelToken>) -> Transport {
         match self {
             Transport::Daemon(daemon) => Transport::Daemon(daemon.with_token(token)),
             Transport::Usb(usb) => Transport::Usb(usb.with_token(token)),
@@ -118,7 +118,7 @@ impl Transport {
 
     /// Returns true if USB was requested although a daemon answers: the daemon holds the phones
     /// that it knows.
-    pub fn passes_over_a_daemon(&self) -> bool {
+    pub(crate) fn passes_over_a_daemon(&self) -> bool {
         matches!(self, Transport::Usb(_)) && Address::from_environment().answers()
     }
 
@@ -190,7 +190,7 @@ impl Listener {
 }
 
 /// Returns the folder in which usbmuxd, or Apple's own daemon, keeps its pair records.
-pub fn records_of_daemons() -> PathBuf {
+pub(crate) fn records_of_daemons() -> PathBuf {
     if cfg!(windows) {
         let data = std::env::var_os("ProgramData").unwrap_or_else(|| r"C:\ProgramData".into());
         PathBuf::from(data).join("Apple").join("Lockdown")

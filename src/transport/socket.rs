@@ -12,7 +12,7 @@ use crate::transport::usb::pump::Connection;
 
 /// A connected socket: first the daemon's, and after Connect the phone's.
 #[derive(Debug)]
-pub enum Socket {
+pub(crate) enum Socket {
     /// A local socket.
     #[cfg(unix)]
     Unix(std::os::unix::net::UnixStream),
@@ -41,7 +41,7 @@ impl Socket {
     }
 }
 
-/// A [`Socket`] whose reads and writes wait up to a limit of silence, or until cancelled.
+/// A socket whose reads and writes wait up to a limit of silence, or until cancelled.
 #[derive(Debug)]
 pub struct Wire {
     socket: Socket,
@@ -52,7 +52,11 @@ pub struct Wire {
 
 impl Wire {
     /// Wraps a connected socket.
-    pub fn new(socket: Socket, token: Arc<CancelToken>, silence_max: Duration) -> io::Result<Wire> {
+    pub(crate) fn new(
+        socket: Socket,
+        token: Arc<CancelToken>,
+        silence_max: Duration,
+    ) -> io::Result<Wire> {
         socket.tick()?;
         Ok(Wire {
             socket,
@@ -63,19 +67,19 @@ impl Wire {
     }
 
     /// Records all bytes that pass from now on.
-    pub fn record(&mut self, tap: Tap) {
+    pub(crate) fn record(&mut self, tap: Tap) {
         self.tap = Some(tap);
     }
 
     /// Stops recording here and returns the tap. From now on the bytes are encrypted; they are
     /// recorded in the layer above, as plaintext.
-    pub fn take_tap(&mut self) -> Option<Tap> {
+    pub(crate) fn take_tap(&mut self) -> Option<Tap> {
         self.tap.take()
     }
 
     /// Sets the cancellation token and the limit of silence. A service's dialog may be silent for
     /// longer than the daemon.
-    pub fn with_patience(mut self, token: Arc<CancelToken>, silence_max: Duration) -> Wire {
+    pub(crate) fn with_patience(mut self, token: Arc<CancelToken>, silence_max: Duration) -> Wire {
         self.set_patience(token, silence_max);
         self
     }

@@ -11,7 +11,7 @@ impl<T: Read + Write + Send> Stream for T {}
 pub type AnyStream = Box<dyn Stream>;
 
 /// Reads a big-endian u32, the length prefix of nearly everything a phone sends.
-pub fn read_u32(stream: &mut (impl Read + ?Sized)) -> std::io::Result<u32> {
+pub(crate) fn read_u32(stream: &mut (impl Read + ?Sized)) -> std::io::Result<u32> {
     let mut bytes = [0; 4];
     stream.read_exact(&mut bytes)?;
     Ok(u32::from_be_bytes(bytes))

@@ -59,7 +59,7 @@ pub enum Address {
 impl Address {
     /// Returns the address in `USBMUXD_SOCKET_ADDRESS` (`UNIX:/path` or `host:port`), else the
     /// platform's default.
-    pub fn from_environment() -> Address {
+    pub(crate) fn from_environment() -> Address {
         match from_variable() {
             Some(text) => Address::parse(&text),
             _ if cfg!(windows) => Address::Tcp("127.0.0.1:27015".to_owned()),
@@ -78,7 +78,7 @@ impl Address {
 
     /// Returns true if a daemon listens on the address, even if it accepts no connections at
     /// present.
-    pub fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         match self.open() {
             Ok(_) => true,
             Err(e) => e.kind() == io::ErrorKind::WouldBlock,
@@ -135,7 +135,7 @@ fn connect(address: &str) -> io::Result<TcpStream> {
 }
 
 /// Returns the address in `USBMUXD_SOCKET_ADDRESS`, if it is set and not empty.
-pub fn from_variable() -> Option<String> {
+pub(crate) fn from_variable() -> Option<String> {
     let text = std::env::var("USBMUXD_SOCKET_ADDRESS").ok();
     text.filter(|text| !text.is_empty())
 }
@@ -251,13 +251,13 @@ impl Usbmuxd {
     }
 
     /// Records all communication with the daemon, and through it with phones.
-    pub fn recorded(mut self, recorder: Recorder) -> Usbmuxd {
+    pub(crate) fn recorded(mut self, recorder: Recorder) -> Usbmuxd {
         self.recorder = Some(recorder);
         self
     }
 
     /// Returns a clone whose waits end when `token` is cancelled.
-    pub fn with_token(&self, token: Arc<CancelToken>) -> Usbmuxd {
+    pub(crate) fn with_token(&self, token: Arc<CancelToken>) -> Usbmuxd {
         Usbmuxd {
             token,
             ..self.clone()
@@ -356,7 +356,7 @@ impl Usbmuxd {
     }
 
     /// Deletes a pair record from the daemon.
-    pub fn delete_pair_record(&self, udid: &Udid) -> Result<(), Error> {
+    pub(crate) fn delete_pair_record(&self, udid: &Udid) -> Result<(), Error> {
         const DOING: &str = "delete the pair record";
         let mut request = Dictionary::new();
         request.insert("PairRecordID".into(), udid.as_str().into());

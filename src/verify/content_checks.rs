@@ -15,7 +15,7 @@ use crate::verify::property_list;
 const PLIST_BYTES_MAX: u64 = 32 << 20;
 /// Number of bytes at the beginning that identify a file's form. Enough for everything before
 /// `<plist` in XML with two bytes per character.
-pub const HEAD_BYTES: usize = 512;
+pub(crate) const HEAD_BYTES: usize = 512;
 
 /// Number of files that were opened and checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -31,7 +31,7 @@ pub struct Inside {
 
 /// Form of a file, from its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// Database of SQLite.
     Database,
     /// Property list, binary or XML.
@@ -42,7 +42,7 @@ pub enum Form {
 
 impl Form {
     /// Returns the form of a file that begins with these bytes.
-    pub fn of(head: &[u8]) -> Form {
+    pub(crate) fn of(head: &[u8]) -> Form {
         if head.starts_with(b"SQLite format 3\0") {
             Form::Database
         } else if head.starts_with(b"bplist00") || property_list::is_xml(head) {
@@ -55,7 +55,7 @@ impl Form {
 
 /// Result of opening a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Look {
+pub(crate) enum Look {
     /// The file can be used.
     Fine,
     /// The file could not be judged.
@@ -65,12 +65,12 @@ pub enum Look {
 }
 
 /// Checks a database in place.
-pub fn database_at(path: &Path) -> Look {
+pub(crate) fn database_at(path: &Path) -> Look {
     checked(Scratch::in_place(path))
 }
 
 /// Checks a database that is read from a stream of about this many bytes.
-pub fn database_of(from: &mut dyn Read, bytes: u64) -> io::Result<Look> {
+pub(crate) fn database_of(from: &mut dyn Read, bytes: u64) -> io::Result<Look> {
     match Scratch::make(from, bytes) {
         Err(temp_db::Error::Read(e)) => Err(e),
         made => Ok(checked(made)),
@@ -89,7 +89,7 @@ fn checked(opened: Result<Scratch, temp_db::Error>) -> Look {
 }
 
 /// Runs SQLite's own check of a database.
-pub fn quick_check(connection: &rusqlite::Connection) -> Look {
+pub(crate) fn quick_check(connection: &rusqlite::Connection) -> Look {
     let word = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     match word {
         Ok(word) if word == "ok" => Look::Fine,
@@ -104,7 +104,7 @@ pub fn quick_check(connection: &rusqlite::Connection) -> Look {
 }
 
 /// Returns what an error of SQLite says about a database.
-pub fn judged(e: &rusqlite::Error) -> Look {
+pub(crate) fn judged(e: &rusqlite::Error) -> Look {
     match e.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Look::Broken(e.to_string()),
         // For example, the database uses a function, tokenizer or collation of the app.
@@ -113,7 +113,7 @@ pub fn judged(e: &rusqlite::Error) -> Look {
 }
 
 /// Reads a property list of this many bytes.
-pub fn property_list(from: &mut dyn Read, bytes: u64) -> io::Result<Look> {
+pub(crate) fn property_list(from: &mut dyn Read, bytes: u64) -> io::Result<Look> {
     if bytes > PLIST_BYTES_MAX {
         return Ok(Look::Unknown);
     }

@@ -21,7 +21,7 @@ use crate::verify::worker::Yield;
 /// Returns the encrypted files whose digest differs from the phone's list. They count as altered
 /// only if another digest of this backup is right, which shows that digests are made from such
 /// bytes.
-pub fn other_digests(all: &mut Yield) -> Vec<Finding> {
+pub(crate) fn other_digests(all: &mut Yield) -> Vec<Finding> {
     let mut found = std::mem::take(&mut all.other_digests);
     if all.digests_right == 0 {
         for finding in &mut found {
@@ -36,7 +36,7 @@ pub fn other_digests(all: &mut Yield) -> Vec<Finding> {
 
 /// Marks files that have the bytes of another file: nothing is lost, the bytes are only in the
 /// wrong place.
-pub fn name_swapped(found: &mut [Finding], sums: Option<&Path>) -> Result<(), Error> {
+pub(crate) fn name_swapped(found: &mut [Finding], sums: Option<&Path>) -> Result<(), Error> {
     let mut strange: HashMap<Hash, Vec<usize>> = HashMap::new();
     for (place, finding) in found.iter().enumerate() {
         if let Some(hash) = finding.hash {
@@ -60,7 +60,7 @@ pub fn name_swapped(found: &mut [Finding], sums: Option<&Path>) -> Result<(), Er
 
 /// Checks databases that are broken on their own once more, together with their logs: the missing
 /// pages may be in a log and not yet written back. Returns those that are still broken.
-pub fn look_again(
+pub(crate) fn look_again(
     folder: &Path,
     suspects: Vec<Finding>,
     list: Option<List>,
@@ -130,7 +130,7 @@ fn check_copies(opened: &Backup, main: &Item, log: &Item) -> Option<Look> {
 }
 
 /// Returns what a phone would refuse, or leave out, in a restore.
-pub fn not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<String> {
+pub(crate) fn not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<String> {
     let mut told = apps_not_restored(manifest, apps);
     if manifest.product_version.is_none() {
         told.push("it does not name the iOS version: a phone would refuse it".to_owned());
@@ -163,7 +163,7 @@ fn apps_not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<S
 
 /// Counts files that users other than the owner can get at. Snapshots share files by hard links, so
 /// a change to a file changes it in all of them.
-pub struct Shared {
+pub(crate) struct Shared {
     #[cfg_attr(
         not(unix),
         allow(dead_code, reason = "only Unix systems have owners and modes")
@@ -185,7 +185,7 @@ const OTHERS: u32 = 0o077;
 impl Shared {
     /// Starts the count for a backup's folder. Only backups that we made are expected to be
     /// private.
-    pub fn of(folder: &Path, is_ours: bool) -> Shared {
+    pub(crate) fn of(folder: &Path, is_ours: bool) -> Shared {
         #[cfg(unix)]
         let (owner, private) = {
             use std::os::unix::fs::MetadataExt;
@@ -209,7 +209,7 @@ impl Shared {
 
     /// Examines one file.
     #[cfg(unix)]
-    pub fn look(&mut self, found: &Found) {
+    pub(crate) fn look(&mut self, found: &Found) {
         use std::os::unix::fs::MetadataExt;
         let note = |(count, first): &mut (u64, Option<String>)| {
             *count += 1;
@@ -225,10 +225,10 @@ impl Shared {
 
     /// Examines one file.
     #[cfg(not(unix))]
-    pub fn look(&mut self, _: &Found) {}
+    pub(crate) fn look(&mut self, _: &Found) {}
 
     /// Returns the findings: for each kind the first file, and a detail with the number of files.
-    pub fn told(&mut self) -> Vec<(String, String)> {
+    pub(crate) fn told(&mut self) -> Vec<(String, String)> {
         let counted = |count| crate::base::units::counted(count, "file");
         let mut told = Vec::new();
         if let (count, Some(first)) = &mut self.foreign {

@@ -239,7 +239,7 @@ impl Report {
 
 /// Findings that a check has collected so far.
 #[derive(Default)]
-pub struct Findings {
+pub(crate) struct Findings {
     /// Number of findings that are damage.
     pub damage: u64,
     /// Number of findings that are remarks.
@@ -252,12 +252,12 @@ pub struct Findings {
 
 impl Findings {
     /// Returns true if there is a finding of this kind.
-    pub fn has(&self, wrong: Wrong) -> bool {
+    pub(crate) fn has(&self, wrong: Wrong) -> bool {
         self.kinds.contains(&wrong)
     }
 
     /// Adds a finding.
-    pub fn add(&mut self, finding: Finding) {
+    pub(crate) fn add(&mut self, finding: Finding) {
         let same = |f: &&mut Finding| f.wrong == Wrong::Missing && f.file == finding.file;
         if finding.wrong == Wrong::Missing
             && let Some(known) = self.listed.iter_mut().find(same)

@@ -22,7 +22,7 @@ pub(super) struct OurFiles {
 
 impl OurFiles {
     /// Checks the files beside a snapshot against its record.
-    pub fn of(known: &Snapshot, depth: Depth) -> Result<OurFiles, store::Error> {
+    pub(crate) fn of(known: &Snapshot, depth: Depth) -> Result<OurFiles, store::Error> {
         let extent = match depth {
             Depth::Quick => Extent::Lists,
             Depth::Bytes | Depth::Deep => Extent::All,
@@ -58,7 +58,7 @@ pub(super) enum Step {
 
 impl OurList {
     /// Opens a list, with the list of sources beside it.
-    pub fn open(sums: &Path, is_proven: bool) -> Result<OurList, store::Error> {
+    pub(crate) fn open(sums: &Path, is_proven: bool) -> Result<OurList, store::Error> {
         let sources = sums.with_file_name(SOURCES);
         Ok(OurList {
             lines: Lines::open(sums)?,
@@ -70,7 +70,7 @@ impl OurList {
     }
 
     /// Returns the next step towards `path`, or towards the end of the list if `path` is `None`.
-    pub fn step(&mut self, path: Option<&str>) -> Result<Step, store::Error> {
+    pub(crate) fn step(&mut self, path: Option<&str>) -> Result<Step, store::Error> {
         if self.ahead.is_none() {
             match self.lines.next().transpose()? {
                 None => return Ok(Step::Nothing),
@@ -93,7 +93,7 @@ impl OurList {
     }
 
     /// Counts a file whose bytes are compared with its hash.
-    pub fn count(&mut self, path: &str) {
+    pub(crate) fn count(&mut self, path: &str) {
         let counter = match self.sources.of(path) {
             _ if !self.is_proven => &mut self.proof.unproven,
             Some(Source::Received | Source::Carried) => &mut self.proof.received,
@@ -103,12 +103,12 @@ impl OurList {
     }
 
     /// Returns the counts.
-    pub fn proof(&self) -> Proof {
+    pub(crate) fn proof(&self) -> Proof {
         self.proof
     }
 
     /// Returns true if the list is the one that was sealed, or the one that was made in this run.
-    pub fn is_proven(&self) -> bool {
+    pub(crate) fn is_proven(&self) -> bool {
         self.is_proven
     }
 }

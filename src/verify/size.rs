@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 /// A file whose size differs from the one in the phone's list.
 #[derive(Clone, Copy)]
-pub struct OtherSize {
+pub(crate) struct OtherSize {
     /// Size on the disk, in bytes.
     pub on_disk: u64,
     /// Size in the list, in bytes.
@@ -16,7 +16,7 @@ pub struct OtherSize {
 impl OtherSize {
     /// Returns the difference if the size does not match the list. Encrypted files are padded;
     /// `is_padded` is `None` if it is unknown whether the file is encrypted.
-    pub fn of(on_disk: u64, listed: u64, is_padded: Option<bool>) -> Option<OtherSize> {
+    pub(crate) fn of(on_disk: u64, listed: u64, is_padded: Option<bool>) -> Option<OtherSize> {
         let right = match is_padded {
             Some(false) => listed..=listed,
             _ => padded(listed),
@@ -33,13 +33,13 @@ impl OtherSize {
 
     /// Returns true if bytes are surely missing, whatever the contents: the file is empty, or it is
     /// encrypted and ends within a block.
-    pub fn is_surely_cut(self, is_padded: Option<bool>) -> bool {
+    pub(crate) fn is_surely_cut(self, is_padded: Option<bool>) -> bool {
         let is_broken_off = is_padded == Some(true) && !self.on_disk.is_multiple_of(BLOCK);
         self.is_short && (self.on_disk == 0 || is_broken_off)
     }
 
     /// Describes the difference in words.
-    pub fn words(self) -> String {
+    pub(crate) fn words(self) -> String {
         let size = crate::base::units::size;
         let (has, listed) = match (size(self.on_disk), size(self.listed)) {
             // The rounded sizes are equal, so give exact ones.

@@ -29,7 +29,7 @@ const BUFFER: usize = 128 << 10;
 const SUSPECTS_MAX: usize = 1000;
 
 /// A file that is to be read.
-pub struct Task {
+pub(crate) struct Task {
     /// Path of the file in the backup's folder.
     pub path: String,
     /// Size on the disk, in bytes.
@@ -45,7 +45,7 @@ pub struct Task {
 }
 
 /// Facts that the phone noted about a file.
-pub struct Noted {
+pub(crate) struct Noted {
     /// Size in bytes.
     pub size: u64,
     /// Key and digest; `None` if they were not read.
@@ -66,7 +66,7 @@ impl Noted {
 }
 
 /// State that the threads share.
-pub struct Bench<'a> {
+pub(crate) struct Bench<'a> {
     /// Folder of the backup.
     pub folder: &'a Path,
     /// Keys of an encrypted backup.
@@ -87,7 +87,7 @@ pub struct Bench<'a> {
 
 /// Results of reading files.
 #[derive(Default)]
-pub struct Yield {
+pub(crate) struct Yield {
     /// Findings about these files.
     pub findings: Vec<Finding>,
     /// Number of databases and property lists that were opened.
@@ -112,7 +112,7 @@ pub struct Yield {
 
 impl Bench<'_> {
     /// Reads files until no more come.
-    pub fn work(&self, waiting: &Mutex<Receiver<Task>>) {
+    pub(crate) fn work(&self, waiting: &Mutex<Receiver<Task>>) {
         // Take a few files at a time: a small file is read faster than a lock changes hands.
         let mut batch = VecDeque::new();
         let mut buffer = vec![0; BUFFER];

@@ -13,7 +13,7 @@ fn mark(name: &str) -> String {
 }
 
 /// Returns the line of a job, without the line break.
-pub fn line(job: &Job) -> String {
+pub(crate) fn line(job: &Job) -> String {
     let when = match job.when {
         When::Daily { hour, minute } => format!("{minute} {hour} * * *"),
         When::Weekly { day, hour, minute } => format!("{minute} {hour} * * {day}"),
@@ -36,7 +36,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// Returns the names of our jobs in a crontab.
-pub fn names(crontab: &[u8]) -> Vec<String> {
+pub(crate) fn names(crontab: &[u8]) -> Vec<String> {
     let ours = |line: &[u8]| {
         let text = String::from_utf8_lossy(line);
         let (line, name) = text.trim_end().rsplit_once(" # idev-backup:")?;
@@ -48,7 +48,7 @@ pub fn names(crontab: &[u8]) -> Vec<String> {
 
 /// Returns the crontab with the job's line, which replaces an older one of the same name or is
 /// added at the end.
-pub fn with(crontab: &[u8], job: &Job) -> Vec<u8> {
+pub(crate) fn with(crontab: &[u8], job: &Job) -> Vec<u8> {
     let line = line(job).into_bytes();
     let mut out = Vec::with_capacity(crontab.len() + line.len() + 1);
     let mut placed = false;
@@ -73,7 +73,7 @@ pub fn with(crontab: &[u8], job: &Job) -> Vec<u8> {
 }
 
 /// Returns the crontab without the job's line, or `None` if it has no such line.
-pub fn without(crontab: &[u8], name: &str) -> Option<Vec<u8>> {
+pub(crate) fn without(crontab: &[u8], name: &str) -> Option<Vec<u8>> {
     let kept: Vec<&[u8]> = lines(crontab).filter(|line| !is_of(line, name)).collect();
     let kept = kept.concat();
     (kept.len() != crontab.len()).then_some(kept)

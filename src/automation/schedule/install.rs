@@ -50,7 +50,7 @@ pub struct Places {
 }
 
 /// Returns the scheduler that this system offers.
-pub fn detect() -> Result<Kind, Error> {
+pub(crate) fn detect() -> Result<Kind, Error> {
     if cfg!(target_os = "macos") {
         return Ok(Kind::Launchd);
     }
@@ -76,7 +76,7 @@ pub fn detect() -> Result<Kind, Error> {
 
 /// Installs a job, replacing an older one of the same name. Returns the path of the job's file, if
 /// the scheduler uses one.
-pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>, Error> {
+pub(crate) fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>, Error> {
     for word in &job.command {
         super::check_path(word).map_err(|why| Error {
             doing: format!("install the job {}", job.name),
@@ -128,7 +128,7 @@ pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>
 
 /// Removes the files of a job whose installation failed, since some of them could still start it at
 /// the next login.
-pub fn discard(kind: Kind, name: &str, places: &Places) {
+pub(crate) fn discard(kind: Kind, name: &str, places: &Places) {
     let files = match kind {
         Kind::Systemd => {
             let (service, timer) = unit_files(name, places);
@@ -144,7 +144,12 @@ pub fn discard(kind: Kind, name: &str, places: &Places) {
 
 /// Returns true if the scheduler has the job, according to its own files or programs. `always` says
 /// that the job is one that runs all the time.
-pub fn is_installed(kind: Kind, name: &str, always: bool, places: &Places) -> Result<bool, Error> {
+pub(crate) fn is_installed(
+    kind: Kind,
+    name: &str,
+    always: bool,
+    places: &Places,
+) -> Result<bool, Error> {
     Ok(match kind {
         Kind::Cron => cron::names(&read_crontab()?).contains(&name.to_owned()),
         Kind::Systemd => {
@@ -172,7 +177,7 @@ pub fn is_installed(kind: Kind, name: &str, always: bool, places: &Places) -> Re
 }
 
 /// Removes a job from every scheduler that has it.
-pub fn remove_wherever(name: &str, places: &Places) -> Result<(), Error> {
+pub(crate) fn remove_wherever(name: &str, places: &Places) -> Result<(), Error> {
     let (service, timer) = unit_files(name, places);
     let lines = || read_crontab().is_ok_and(|crontab| cron::names(&crontab).contains(&name.into()));
     for (kind, is_there) in [
@@ -189,7 +194,7 @@ pub fn remove_wherever(name: &str, places: &Places) -> Result<(), Error> {
 }
 
 /// Removes a job. An absent job is not an error.
-pub fn remove(kind: Kind, name: &str, places: &Places) -> Result<(), Error> {
+pub(crate) fn remove(kind: Kind, name: &str, places: &Places) -> Result<(), Error> {
     match kind {
         Kind::Cron => match cron::without(&read_crontab()?, name) {
             Some(crontab) => write_crontab(&crontab),

@@ -3,12 +3,12 @@
 use super::{Job, When, xml};
 
 /// Returns launchd's label of a job.
-pub fn label(name: &str) -> String {
+pub(crate) fn label(name: &str) -> String {
     format!("org.idev-backup.{name}")
 }
 
 /// Builds the property list of a job.
-pub fn agent(job: &Job) -> String {
+pub(crate) fn agent(job: &Job) -> String {
     let mut words = String::new();
     for word in &job.command {
         words += &format!("\t\t<string>{}</string>\n", xml(word));

@@ -2,14 +2,14 @@
 //! of a job, and [`install`] passes it to the system. [`job_state`] keeps the files of each job,
 //! [`jobs`] adds and removes jobs, and [`job_run`] runs one.
 
-pub mod cron;
+pub(crate) mod cron;
 pub mod install;
 pub mod job_run;
 pub mod job_state;
 pub mod jobs;
-pub mod launchd;
-pub mod systemd;
-pub mod windows;
+pub(crate) mod launchd;
+pub(crate) mod systemd;
+pub(crate) mod windows;
 
 use std::fmt;
 use std::str::FromStr;
@@ -74,7 +74,7 @@ impl When {
 }
 
 /// English names of the days, Sunday first.
-pub const DAYS: [&str; 7] = [
+pub(crate) const DAYS: [&str; 7] = [
     "Sunday",
     "Monday",
     "Tuesday",
@@ -205,7 +205,7 @@ impl FromStr for Kind {
 
 /// Job as schedulers see it: a name, a time, and a command that runs without a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
+pub(crate) struct Job {
     /// The name: letters, digits, `-` and `_`.
     pub name: String,
     /// The times at which the job runs.
@@ -264,7 +264,7 @@ mod tests {
 
     /// Builds a job whose command has characters that need quoting somewhere, for the tests of
     /// every scheduler.
-    pub fn hostile(when: When) -> Job {
+    pub(crate) fn hostile(when: When) -> Job {
         Job {
             name: "nightly".to_owned(),
             when,

@@ -3,12 +3,12 @@
 use super::{DAYS, Job, When};
 
 /// Returns the name of a job's unit, without its suffix.
-pub fn unit(name: &str) -> String {
+pub(crate) fn unit(name: &str) -> String {
     format!("idev-backup-{name}")
 }
 
 /// Builds the service, which runs once per start or, for [`When::Always`], permanently.
-pub fn service(job: &Job) -> String {
+pub(crate) fn service(job: &Job) -> String {
     let words: Vec<String> = job.command.iter().map(|word| quoted(word)).collect();
     let command = words.join(" ");
     // A run without anything to do exits with 0. Exit status 3 means a backup with problems, which
@@ -37,7 +37,7 @@ pub fn service(job: &Job) -> String {
 }
 
 /// Builds the timer, or returns `None` for a job that always runs.
-pub fn timer(job: &Job) -> Option<String> {
+pub(crate) fn timer(job: &Job) -> Option<String> {
     let calendar = match job.when {
         When::Daily { hour, minute } => format!("*-*-* {hour:02}:{minute:02}:00"),
         When::Weekly { day, hour, minute } => {

@@ -4,13 +4,13 @@
 use super::{DAYS, Job, When, xml};
 
 /// Returns the path of a job's task in the Task Scheduler.
-pub fn task_name(name: &str) -> String {
+pub(crate) fn task_name(name: &str) -> String {
     format!("\\idev-backup\\{name}")
 }
 
 /// Builds the task's definition. `schtasks /Create /XML` expects it as UTF-16 with a byte order
 /// mark: [`encoded`].
-pub fn task(job: &Job) -> String {
+pub(crate) fn task(job: &Job) -> String {
     // The date is a day in the past: only the time of day matters.
     let calendar = |hour: u8, minute: u8, repeat: String, by: String| {
         format!(
@@ -95,7 +95,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// Encodes a definition as UTF-16, little-endian, with a byte order mark.
-pub fn encoded(text: &str) -> Vec<u8> {
+pub(crate) fn encoded(text: &str) -> Vec<u8> {
     let units = std::iter::once(0xfeff).chain(text.encode_utf16());
     units.flat_map(u16::to_le_bytes).collect()
 }

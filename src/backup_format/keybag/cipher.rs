@@ -61,13 +61,8 @@ impl<R: Read> Plain<R> {
     }
 
     /// Returns the state of the padding, or `None` before the end of the file is reached.
-    pub fn ending(&self) -> Option<Ending> {
+    pub(crate) fn ending(&self) -> Option<Ending> {
         self.ending
-    }
-
-    /// Returns the number of encrypted bytes read.
-    pub fn bytes_read(&self) -> u64 {
-        self.read
     }
 
     fn fill(&mut self) -> io::Result<()> {
@@ -201,7 +196,7 @@ mod tests {
         let mut reader = Plain::new(bytes, &KEY, size);
         let mut out = Vec::new();
         reader.read_to_end(&mut out).unwrap();
-        assert_eq!(reader.bytes_read(), bytes.len() as u64);
+        assert_eq!(reader.read, bytes.len() as u64);
         (out, reader.ending())
     }
 

@@ -159,7 +159,7 @@ fn unwrapped(wrapped: &[u8], key: &Key) -> Result<Key, BadKey> {
 
 impl Keys {
     /// Unwraps the key of a file or of Manifest.db, as stored in the record or in Manifest.plist.
-    pub fn open(&self, wrapped: &[u8]) -> Result<FileKey, BadKey> {
+    pub(crate) fn open(&self, wrapped: &[u8]) -> Result<FileKey, BadKey> {
         let (class, wrapped) = wrapped.split_first_chunk().ok_or(BadKey::Form)?;
         let class = u32::from_le_bytes(*class);
         let key = self.classes.get(&class).ok_or(BadKey::NoClass(class))?;
@@ -171,14 +171,9 @@ impl Keys {
         (self.classes.get(&class)).is_some_and(|known| known[..] == *key)
     }
 
-    /// Returns the classes that the password opened.
-    pub fn classes(&self) -> impl Iterator<Item = u32> {
-        self.classes.keys().copied()
-    }
-
     /// Returns the classes whose keys should open with the password but do not. Their files are
     /// lost.
-    pub fn unopened(&self) -> &[u32] {
+    pub(crate) fn unopened(&self) -> &[u32] {
         &self.unopened
     }
 }
@@ -189,7 +184,7 @@ pub struct FileKey(Key);
 impl FileKey {
     /// Decrypts the stored bytes of a file. `size` is the expected length of the plaintext, if
     /// known.
-    pub fn decrypt<R: Read>(&self, from: R, size: Option<u64>) -> Plain<R> {
+    pub(crate) fn decrypt<R: Read>(&self, from: R, size: Option<u64>) -> Plain<R> {
         Plain::new(from, &self.0, size)
     }
 
@@ -248,7 +243,7 @@ mod tests {
     fn password_unlocks_class_and_file_keys() {
         for first in [None, first()] {
             let keys = bag(&[1, 3], first).unlock(&secret(b"secret")).ok().unwrap();
-            assert_eq!(keys.classes().collect::<Vec<_>>(), [1, 3]);
+            assert_eq!(keys.classes.keys().copied().collect::<Vec<_>>(), [1, 3]);
             assert!(keys.unopened().is_empty());
             let file = [&3u32.to_le_bytes()[..], &wrap(&[3; 32], &[9; 32])].concat();
             assert_eq!(keys.open(&file).ok().unwrap().expose(), [9; 32]);
@@ -276,7 +271,7 @@ mod tests {
         let mut bag = bag(&[1, 3], None);
         bag.class_keys[0].wrapped_key = Some(Secret::new(vec![7; WRAPPED_BYTES]));
         let keys = bag.unlock(&secret(b"secret")).ok().unwrap();
-        assert_eq!(keys.classes().collect::<Vec<_>>(), [3]);
+        assert_eq!(keys.classes.keys().copied().collect::<Vec<_>>(), [3]);
         assert_eq!(keys.unopened(), [1]);
     }
 

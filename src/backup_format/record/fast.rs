@@ -16,7 +16,7 @@ use crate::backup_format::record::FileRecord;
 
 /// Returns the `Size` of the file that the archive describes. `None` means that the archive needs
 /// full decoding, not that it has no size.
-pub fn size(archive: &[u8]) -> Option<u64> {
+pub(crate) fn size(archive: &[u8]) -> Option<u64> {
     let plist = Plist::open(archive)?;
     plist.integer(plist.fields()?.get("Size")?)
 }
@@ -33,7 +33,7 @@ pub struct Facts {
 }
 
 /// Returns the fields that a listing shows. `None` means that the archive needs full decoding.
-pub fn facts(archive: &[u8]) -> Option<Facts> {
+pub(crate) fn facts(archive: &[u8]) -> Option<Facts> {
     let plist = Plist::open(archive)?;
     let fields = plist.fields()?;
     let number = |key| plist.integer(fields.get(key)?);
@@ -46,7 +46,7 @@ pub fn facts(archive: &[u8]) -> Option<Facts> {
 
 /// Returns the whole record, or `None` if any part of the archive, even one that is not needed,
 /// differs from the form that a phone writes.
-pub fn record(archive: &[u8]) -> Option<FileRecord> {
+pub(crate) fn record(archive: &[u8]) -> Option<FileRecord> {
     let plist = Plist::open(archive)?;
     plist.is_sound()?;
     let top = plist.dictionary(plist.top)?;

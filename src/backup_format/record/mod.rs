@@ -72,7 +72,7 @@ pub const MODE_LINK: u32 = 0o120_000;
 const MODE_TYPE: u32 = 0o170_000;
 
 /// Returns the type of an item with this mode.
-pub fn kind_of_mode(mode: u32) -> Kind {
+pub(crate) fn kind_of_mode(mode: u32) -> Kind {
     match mode & MODE_TYPE {
         MODE_FILE => Kind::File,
         MODE_DIR => Kind::Directory,
@@ -89,7 +89,7 @@ pub fn file_id(domain: &str, relative_path: &str) -> String {
 }
 
 /// Returns the SHA-1 from which [`file_id`] makes a name.
-pub fn file_digest(domain: &str, relative_path: &str) -> [u8; 20] {
+pub(crate) fn file_digest(domain: &str, relative_path: &str) -> [u8; 20] {
     let mut hash = Sha1::new();
     hash.update(domain);
     hash.update("-");

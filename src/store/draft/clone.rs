@@ -16,7 +16,7 @@ use crate::store::walk::Walk;
 
 /// Clones the files that belong to a backup, folder by folder, on several threads. Everything else
 /// in the backup's folder is left out and counted.
-pub fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
+pub(crate) fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
     const THREADS: usize = 4;
     // Another program may change the files of its own backups in place, so none of those may be
     // shared.

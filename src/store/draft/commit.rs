@@ -48,7 +48,7 @@ impl Complete {
 
     /// Seals the draft as [`Complete::seal`] does. Without `keep` no snapshot is dropped. `step`
     /// receives the progress of removing snapshots.
-    pub fn seal_and_tell(
+    pub(crate) fn seal_and_tell(
         mut self,
         now: Timestamp,
         report: &[u8],

@@ -24,23 +24,23 @@ pub struct Complete {
 
 impl Complete {
     /// Returns the folder with the backup's files.
-    pub fn backup(&self) -> &Path {
+    pub(crate) fn backup(&self) -> &Path {
         &self.backup
     }
 
     /// Returns the path of its SHA256SUMS.
-    pub fn sums(&self) -> &Path {
+    pub(crate) fn sums(&self) -> &Path {
         &self.sums
     }
 
     /// Returns true if the previous backup's list of hashes was damaged while this draft was made,
     /// so that the files cloned from it had to be read again.
-    pub fn has_lost_list(&self) -> bool {
+    pub(crate) fn has_lost_list(&self) -> bool {
         self.has_lost_list
     }
 
     /// Returns how many hashes came from which source.
-    pub fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Tally {
         self.tally
     }
 }

@@ -48,7 +48,7 @@ impl Draft {
 
     /// Begins a draft as a clone of the current backup, or an empty draft without a current
     /// backup.
-    pub fn begin(
+    pub(crate) fn begin(
         store: &Store,
         udid: &Udid,
         lock: Lock,
@@ -75,7 +75,7 @@ impl Draft {
     /// Resumes what an earlier run left. This requires that the draft was cloned from the same
     /// backup, and that everything in it either comes from that backup or is proved by the journal.
     /// Otherwise returns the lock, unused.
-    pub fn resume(
+    pub(crate) fn resume(
         store: &Store,
         leftover: Leftover,
         udid: &Udid,
@@ -126,13 +126,13 @@ impl Draft {
     }
 
     /// Returns the UDID of the draft's phone.
-    pub fn udid(&self) -> &Udid {
+    pub(crate) fn udid(&self) -> &Udid {
         &self.udid
     }
 
     /// Returns true if the phone has written a Status.plist that differs from the previous
     /// backup's.
-    pub fn has_new_status(&self) -> Result<bool, Error> {
+    pub(crate) fn has_new_status(&self) -> Result<bool, Error> {
         let status = self.backup().join("Status.plist");
         let before = self.store.current_path(&self.udid).join("Status.plist");
         let same = disk::same_bytes(&status, &before).map_err(|e| Error::io("read", &status, e))?;
@@ -140,28 +140,28 @@ impl Draft {
     }
 
     /// Returns true if the draft is based on an existing backup.
-    pub fn has_base(&self) -> bool {
+    pub(crate) fn has_base(&self) -> bool {
         self.base.is_some()
     }
 
     /// Returns the folder with the draft's files, in Apple's layout.
-    pub fn backup(&self) -> PathBuf {
+    pub(crate) fn backup(&self) -> PathBuf {
         self.root().join(self.udid.as_str())
     }
 
     /// Returns the number of free bytes on the draft's disk.
-    pub fn free_space(&self) -> Result<u64, Error> {
+    pub(crate) fn free_space(&self) -> Result<u64, Error> {
         self.store.free_space()
     }
 
     /// Stores a file: afterwards it is either complete under its name or absent. Errors come from
-    /// reading `body`; [`Draft::settle`] reports files that could not be written.
+    /// reading `body`; `Draft::settle` reports files that could not be written.
     pub fn keep(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
         self.writers.keep(path, body)
     }
 
     /// Waits until all stored files are in their places. Returns those that could not be written.
-    pub fn settle(&mut self) -> Result<Vec<(BackupPath, Error)>, Error> {
+    pub(crate) fn settle(&mut self) -> Result<Vec<(BackupPath, Error)>, Error> {
         let failed = self
             .writers
             .settle()
@@ -177,17 +177,17 @@ impl Draft {
     }
 
     /// Returns the location on disk of a path that the phone uses.
-    pub fn place(&self, path: &BackupPath) -> PathBuf {
+    pub(crate) fn place(&self, path: &BackupPath) -> PathBuf {
         path.below(&self.root())
     }
 
     /// Makes a folder.
-    pub fn make_dir(&self, path: &BackupPath) -> Result<(), Error> {
+    pub(crate) fn make_dir(&self, path: &BackupPath) -> Result<(), Error> {
         disk::make_private_dirs(&self.place(path))
     }
 
     /// Moves a file or folder, replacing whatever is at the new path.
-    pub fn rename(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Error> {
+    pub(crate) fn rename(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Error> {
         let (source, target) = (self.place(from), self.place(to));
         let failed = |e| Error::io("move", &source, e);
         let meta = fs::symlink_metadata(&source).map_err(failed)?;
@@ -207,7 +207,7 @@ impl Draft {
     }
 
     /// Copies a file or folder, replacing whatever is at the new path.
-    pub fn copy(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Error> {
+    pub(crate) fn copy(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Error> {
         let (source, target) = (self.place(from), self.place(to));
         let failed = |e| Error::io("copy", &source, e);
         // The target is removed first, so it must not contain the source. A folder copied into
@@ -234,7 +234,7 @@ impl Draft {
     }
 
     /// Removes a file or folder. Does nothing if it does not exist.
-    pub fn remove(&mut self, path: &BackupPath) -> Result<(), Error> {
+    pub(crate) fn remove(&mut self, path: &BackupPath) -> Result<(), Error> {
         let place = self.place(path);
         let is_dir = place.is_dir();
         self.journal().removed(path, is_dir)?;

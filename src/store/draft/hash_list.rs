@@ -25,7 +25,7 @@ pub struct Proven {
 /// Verifies the files that an earlier run left. Files below `Snapshot/` that cannot be proved are
 /// removed, since the phone sends them again. Such a file anywhere else makes the whole draft
 /// useless: then returns `None`. Otherwise returns the number of removed files.
-pub fn prove(
+pub(crate) fn prove(
     backup: &Path,
     journal: &Path,
     udid: &Udid,
@@ -148,7 +148,7 @@ impl Carried {
 /// Determines each file's SHA-256 for SHA256SUMS, and its source: from the journal, else from the
 /// previous backup's list, else by reading the file. Writes both lists into `beside` and calls
 /// `step` for each file.
-pub fn write_sums(
+pub(crate) fn write_sums(
     backup: &Path,
     udid: &Udid,
     journal: &Path,

@@ -104,7 +104,7 @@ impl WriterThread {
 }
 
 /// The handle of the writing threads.
-pub struct WriterPool {
+pub(crate) struct WriterPool {
     threads: Vec<WriterThread>,
     pool: Pool,
 }
@@ -137,7 +137,7 @@ impl Pool {
 impl WriterPool {
     /// Starts the threads. Files are written in `incoming` and then renamed to their places below
     /// `root`.
-    pub fn start(
+    pub(crate) fn start(
         root: &Path,
         incoming: &Path,
         journal: &Arc<Mutex<Journal>>,
@@ -180,7 +180,7 @@ impl WriterPool {
 
     /// Stores a file. If reading the body fails, nothing of the file is kept. Errors of writing it
     /// are reported by [`WriterPool::settle`].
-    pub fn keep(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
+    pub(crate) fn keep(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
         // File ids are hashes, so their last digit spreads them evenly.
         let last = path.as_str().as_bytes().last().copied().unwrap_or_default();
         let number = usize::from(last) % self.threads.len();
@@ -239,7 +239,7 @@ impl WriterPool {
     }
 
     /// Waits until all stored files are in their places. Returns those that could not be written.
-    pub fn settle(&mut self) -> io::Result<Vec<(BackupPath, Error)>> {
+    pub(crate) fn settle(&mut self) -> io::Result<Vec<(BackupPath, Error)>> {
         let (done, wait) = channel();
         for thread in &mut self.threads {
             if let Some(batch) = thread.batch.take() {

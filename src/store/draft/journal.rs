@@ -24,10 +24,10 @@ use crate::store::sums::{Hash, hex, unhex};
 use crate::store::{Error, disk};
 
 /// The number of buckets: one for each hex digit, and one for names that are not file ids.
-pub const BUCKETS: usize = 17;
+pub(crate) const BUCKETS: usize = 17;
 
 /// Returns the bucket of a path.
-pub fn bucket(path: &str) -> usize {
+pub(crate) fn bucket(path: &str) -> usize {
     let name = path.rsplit('/').next().unwrap_or(path);
     let is_id = name.len() == 40 && name.bytes().all(|b| b.is_ascii_hexdigit());
     let digit = name.chars().next().and_then(|c| c.to_digit(16));
@@ -35,7 +35,7 @@ pub fn bucket(path: &str) -> usize {
 }
 
 /// Returns true if the journal in `folder` records a file whose name is a file id.
-pub fn holds_files(folder: &Path) -> bool {
+pub(crate) fn holds_files(folder: &Path) -> bool {
     let has_lines = |bucket| fs::metadata(file(folder, bucket)).is_ok_and(|meta| meta.len() > 0);
     (0..BUCKETS - 1).any(has_lines)
 }
@@ -67,14 +67,14 @@ pub fn received(folder: &Path) -> (u64, u64) {
 
 /// The writing side of a journal.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     folder: PathBuf,
     files: Vec<BufWriter<File>>,
 }
 
 impl Journal {
     /// Opens the journal in `folder` and continues it.
-    pub fn open(folder: &Path) -> Result<Journal, Error> {
+    pub(crate) fn open(folder: &Path) -> Result<Journal, Error> {
         disk::make_private_dirs(folder)?;
         let mut files = Vec::with_capacity(BUCKETS);
         for bucket in 0..BUCKETS {
@@ -95,13 +95,18 @@ impl Journal {
     }
 
     /// Records that a file was received completely.
-    pub fn kept(&mut self, path: &BackupPath, hash: &Hash, size: u64) -> Result<(), Error> {
+    pub(crate) fn kept(&mut self, path: &BackupPath, hash: &Hash, size: u64) -> Result<(), Error> {
         let line = format!("K\t{}\t{size}\t{path}\n", hex(hash));
         self.write(bucket(path.as_str()), &line)
     }
 
     /// Records that a file or folder is about to be moved.
-    pub fn moved(&mut self, from: &BackupPath, to: &BackupPath, is_dir: bool) -> Result<(), Error> {
+    pub(crate) fn moved(
+        &mut self,
+        from: &BackupPath,
+        to: &BackupPath,
+        is_dir: bool,
+    ) -> Result<(), Error> {
         let (source, target) = (bucket(from.as_str()), bucket(to.as_str()));
         if is_dir {
             self.write_all(&format!("MD\t{from}\t{to}\n"))
@@ -114,7 +119,7 @@ impl Journal {
     }
 
     /// Records that a file or folder was copied.
-    pub fn copied(
+    pub(crate) fn copied(
         &mut self,
         from: &BackupPath,
         to: &BackupPath,
@@ -131,7 +136,7 @@ impl Journal {
     }
 
     /// Records that a file or folder was removed.
-    pub fn removed(&mut self, path: &BackupPath, is_dir: bool) -> Result<(), Error> {
+    pub(crate) fn removed(&mut self, path: &BackupPath, is_dir: bool) -> Result<(), Error> {
         if is_dir {
             self.write_all(&format!("RD\t{path}\n"))
         } else {
@@ -141,7 +146,7 @@ impl Journal {
 
     /// Hands all buffered lines to the operating system. This happens before the phone is answered,
     /// so that after a killed run the journal covers everything that was confirmed.
-    pub fn flush(&mut self) -> Result<(), Error> {
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
         let flushed = self.files.iter_mut().try_for_each(BufWriter::flush);
         flushed.map_err(|e| Error::io("write", &self.folder, e))
     }
@@ -288,14 +293,6 @@ impl Replay {
 fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder)
         .is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// Removes a journal folder, if it exists.
-pub fn remove(folder: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(folder) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", folder, e)),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -466,9 +463,6 @@ mod tests {
         fs::write(file(dir.path(), 0), &long).unwrap();
         drop(Journal::open(dir.path()).unwrap());
         assert_eq!(fs::read_to_string(file(dir.path(), 0)).unwrap(), long);
-        remove(dir.path()).unwrap();
-        remove(dir.path()).unwrap();
-        assert!(!dir.path().exists());
     }
 
     #[test]

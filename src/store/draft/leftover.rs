@@ -22,7 +22,7 @@ pub struct Leftover {
 impl Leftover {
     /// Finds a draft that an earlier run left. An interrupted seal is completed first. What cannot
     /// be completed is set aside.
-    pub fn find(store: &Store, udid: &Udid, _lock: &Lock) -> Result<Found, Error> {
+    pub(crate) fn find(store: &Store, udid: &Udid, _lock: &Lock) -> Result<Found, Error> {
         let aside = recover(store, udid)?;
         let folder = store.draft_of(udid);
         let leftover = Leftover {
@@ -44,12 +44,12 @@ impl Leftover {
     }
 
     /// Returns true if the phone had sent a file of its own, beside the lists and Info.plist.
-    pub fn holds_files(&self) -> bool {
+    pub(crate) fn holds_files(&self) -> bool {
         journal::holds_files(&self.folder.join("journal"))
     }
 
     /// Returns the folder with the draft's files, in Apple's layout.
-    pub fn backup(&self) -> &Path {
+    pub(crate) fn backup(&self) -> &Path {
         &self.backup
     }
 }

@@ -36,7 +36,7 @@ impl Draft {
     /// until then. Nothing is dropped if all of them together would free less than
     /// `need.least_bytes`, since the backup would fail anyway. `step` receives the progress,
     /// calculated as if all of them had to go.
-    pub fn make_space(
+    pub(crate) fn make_space(
         &mut self,
         need: Need,
         policy: &Policy,

@@ -23,7 +23,7 @@ pub(crate) struct Note {
 
 impl Note {
     /// Notes the state of the base.
-    pub fn of(base: Option<&Snapshot>) -> Result<Note, Error> {
+    pub(crate) fn of(base: Option<&Snapshot>) -> Result<Note, Error> {
         let Some(base) = base else {
             return Ok(Note {
                 base: None,

@@ -45,7 +45,8 @@ pub struct Redactor {
 
 impl Redactor {
     /// Creates a redactor for the messages of a client to which a trace is replayed.
-    pub fn of_a_replay() -> Redactor {
+    #[cfg(feature = "simulator")]
+    pub(crate) fn of_a_replay() -> Redactor {
         Redactor {
             replayed: true,
             ..Redactor::default()
@@ -87,7 +88,7 @@ impl Redactor {
 
     /// Returns the placeholder of a UDID in any of its forms. Each form gets a placeholder of the
     /// same form.
-    pub fn udid(&mut self, text: &str) -> String {
+    pub(crate) fn udid(&mut self, text: &str) -> String {
         let Ok(udid) = text.parse::<Udid>() else {
             return self.stand_in("udid", text);
         };
@@ -102,7 +103,7 @@ impl Redactor {
     }
 
     /// Returns a name that Apple defines, such as that of a service, unchanged; replaces any other.
-    pub fn word(&mut self, text: &str) -> String {
+    pub(crate) fn word(&mut self, text: &str) -> String {
         match text {
             "usbmux" | "lockdown" => text.to_owned(),
             _ if is_apples(text) => text.to_owned(),

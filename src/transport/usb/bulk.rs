@@ -37,7 +37,7 @@ use rusb::{Context, DeviceHandle, UsbContext};
 const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 
 /// A phone's endpoints, with transfers under way on both.
-pub struct Bulk {
+pub(crate) struct Bulk {
     handle: ManuallyDrop<DeviceHandle<Context>>,
     to_phone: u8,
     /// Transfers in the order of submission, which is also the order of the bytes.
@@ -48,7 +48,7 @@ pub struct Bulk {
 impl Bulk {
     /// Starts `count` transfers of `bytes` each from the phone. The caller has already claimed the
     /// interface.
-    pub fn start(
+    pub(crate) fn start(
         handle: DeviceHandle<Context>,
         from_phone: u8,
         to_phone: u8,
@@ -69,12 +69,12 @@ impl Bulk {
     }
 
     /// Returns the number of transfers to the phone that are under way.
-    pub fn outgoing(&self) -> usize {
+    pub(crate) fn outgoing(&self) -> usize {
         self.outgoing.len()
     }
 
     /// Starts sending `bytes`.
-    pub fn send(&mut self, bytes: Vec<u8>) -> rusb::Result<()> {
+    pub(crate) fn send(&mut self, bytes: Vec<u8>) -> rusb::Result<()> {
         let transfer = Transfer::submitted(&self.handle, self.to_phone, bytes)?;
         self.outgoing.push_back(transfer);
         Ok(())
@@ -82,7 +82,7 @@ impl Bulk {
 
     /// Handles libusb's events until something happens or `patience` has passed, then passes the
     /// received bytes to `take`, in order.
-    pub fn wait<E: From<rusb::Error>>(
+    pub(crate) fn wait<E: From<rusb::Error>>(
         &mut self,
         patience: Duration,
         take: &mut dyn FnMut(&[u8]) -> Result<(), E>,

@@ -28,11 +28,11 @@ const TRIES: usize = 5;
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// The USB bus of this computer.
-pub struct Libusb;
+pub(crate) struct Libusb;
 
 impl Libusb {
     /// Returns true if libusb can access this computer's USB.
-    pub fn is_here() -> bool {
+    pub(crate) fn is_here() -> bool {
         begin().is_ok()
     }
 }

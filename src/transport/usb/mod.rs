@@ -1,7 +1,7 @@
 //! Phones on USB without a daemon: listing them, and connections to them.
 //!
 //! A [`Bus`] gives access to the hardware (`libusb.rs`, or a test's own); this module holds what
-//! all of them share. A phone is held while it has connections and a little longer, by one [`Link`]
+//! all of them share. A phone is held while it has connections and a little longer, by one `Link`
 //! for all of its connections.
 
 #[cfg(all(feature = "usb", not(target_os = "macos")))]
@@ -88,7 +88,7 @@ impl Usb {
     }
 
     /// Records all communication with phones.
-    pub fn recorded(mut self, recorder: Recorder) -> Usb {
+    pub(crate) fn recorded(mut self, recorder: Recorder) -> Usb {
         self.recorder = Some(recorder);
         self
     }

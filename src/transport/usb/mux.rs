@@ -439,7 +439,11 @@ impl Mux {
     }
 
     /// Sends several slices like [`Mux::write`], in one packet.
-    pub fn write_vectored(&mut self, port: u16, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write_vectored(
+        &mut self,
+        port: u16,
+        pieces: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
         let Some(connection) = self.connections.get_mut(&port) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
@@ -533,7 +537,7 @@ impl Mux {
     }
 
     /// Returns true if packets are queued for sending.
-    pub fn has_output(&self) -> bool {
+    pub(crate) fn has_output(&self) -> bool {
         !self.output.is_empty()
     }
 

@@ -48,7 +48,7 @@ pub trait Pipe: Send {
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// A phone that this program holds open.
-pub struct Link {
+pub(crate) struct Link {
     shared: Arc<Shared>,
     pump: Option<JoinHandle<()>>,
 }
@@ -83,7 +83,7 @@ impl Link {
     /// Starts the pump, and waits until the phone has sent its version.
     ///
     /// If the cause of an error is a [`Trouble`], the error wraps it.
-    pub fn start(pipe: Box<dyn Pipe>, wake: Wake, token: &CancelToken) -> io::Result<Link> {
+    pub(crate) fn start(pipe: Box<dyn Pipe>, wake: Wake, token: &CancelToken) -> io::Result<Link> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 mux: Mux::new(),
@@ -119,14 +119,14 @@ impl Link {
     }
 
     /// Returns true if the link accepts no new connections.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let state = self.shared.lock();
         state.over.is_some() || state.leaving
     }
 
     /// Opens a connection to a port of the phone. Returns `None` if the phone has been released
     /// meanwhile; the caller then opens it again.
-    pub fn connect(&self, port: u16, token: &CancelToken) -> io::Result<Option<Connection>> {
+    pub(crate) fn connect(&self, port: u16, token: &CancelToken) -> io::Result<Option<Connection>> {
         let mut state = self.shared.lock();
         if state.over.is_some() || state.leaving {
             return Ok(None);
@@ -186,7 +186,7 @@ impl fmt::Debug for Link {
 }
 
 /// A connection to the phone. Dropping it closes it.
-pub struct Connection {
+pub(crate) struct Connection {
     shared: Arc<Shared>,
     port: u16,
 }
@@ -194,7 +194,7 @@ pub struct Connection {
 impl Connection {
     /// Reads the bytes that are available, waiting up to one tick for some. Fails with `WouldBlock`
     /// if none arrive.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.once(|state, port| {
             let before = state.mux.deadline();
             let read = state.mux.read(Instant::now(), port, buffer);
@@ -207,12 +207,12 @@ impl Connection {
 
     /// Sends as many bytes as the phone has room for, waiting up to one tick for room. Fails with
     /// `WouldBlock` if it has no room.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(bytes)])
     }
 
     /// Sends several slices like [`Connection::write`], without copying them together first.
-    pub fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.once(|state, port| match &state.over {
             // Bytes received earlier may still be read, but nothing can be sent any more.
             Some(trouble) => (Err(trouble.clone().into()), false),

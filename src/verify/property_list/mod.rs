@@ -11,4 +11,4 @@ mod reasons;
 mod scan;
 mod xml;
 
-pub use scan::{Scan, is_xml, scan};
+pub(crate) use scan::{Scan, is_xml, scan};

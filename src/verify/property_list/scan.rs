@@ -7,7 +7,7 @@ use super::xml::Xml;
 
 /// Result of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scan {
+pub(crate) enum Scan {
     /// CFPropertyList accepts the list.
     Valid,
     /// The text is in an encoding that this scan does not read.
@@ -17,7 +17,7 @@ pub enum Scan {
 }
 
 /// Scans a whole property list, binary or XML.
-pub fn scan(bytes: &[u8]) -> Scan {
+pub(crate) fn scan(bytes: &[u8]) -> Scan {
     let scanned = if bytes.starts_with(b"bplist00") {
         Binary::open(bytes).and_then(|list| list.walk())
     } else {
@@ -31,7 +31,7 @@ pub fn scan(bytes: &[u8]) -> Scan {
 }
 
 /// Returns true if a file with this beginning is an XML property list in UTF-8 or UTF-16.
-pub fn is_xml(head: &[u8]) -> bool {
+pub(crate) fn is_xml(head: &[u8]) -> bool {
     let text = match utf16_of(head) {
         Some(text) => Cow::Owned(text),
         None => String::from_utf8_lossy(head.strip_prefix(UTF8_MARK).unwrap_or(head)),
