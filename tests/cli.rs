@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use idev_backup::simulator::{Content, Phone, PhoneConfig, Trust};
+use idev_backup::simulator::{Phone, PhoneConfig, Trust};
 use serde_json::Value;
 
 #[cfg(unix)]
@@ -583,6 +583,7 @@ fn list_fits_its_terminal() {
 #[test]
 #[cfg(target_os = "linux")]
 fn narrow_ascii_terminal_shows_whole_numbers() {
+    use idev_backup::simulator::Content;
     let rig = Rig::with(PhoneConfig {
         content: Content {
             small: 2000,

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,9 +25,6 @@ use serde_json::Value;
 use crate::advice::Advice;
 use crate::rig::program::{ended, program};
 use crate::rig::*;
-
-#[cfg(target_os = "linux")]
-use std::process::Command;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

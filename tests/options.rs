@@ -4,6 +4,7 @@
 use std::fs;
 #[cfg(unix)]
 use std::io::{BufRead, BufReader};
+#[cfg(unix)]
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -172,7 +173,7 @@ fn mistakes_get_the_nearest_advice() {
         (&["verfy"], "did you mean `verify`?"),
         (&["encryption", "onn"], "did you mean `on`?"),
         (&["encryption", "xyz"], "`idev-backup encryption --help`"),
-        (&["messages"], "sms.db"),
+        (&["messages"], "`idev-backup export messages"),
         (&["export", "photos", pictures], &to),
         (&["extract", "./out"], "`idev-backup extract --to ./out`"),
     ] {

@@ -1,7 +1,7 @@
 //! Commands that write the config file: `config init`, `set`, `unset` and `edit`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[cfg(target_os = "linux")]
 use crate::rig::program::typing;
@@ -20,7 +20,7 @@ fn file(rig: &Rig) -> PathBuf {
 }
 
 #[cfg(unix)]
-fn mode(path: &Path) -> u32 {
+fn mode(path: &std::path::Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }

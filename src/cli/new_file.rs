@@ -56,6 +56,7 @@ pub fn replace(file: &Path, text: &str) -> Result<(), Failure> {
     refuse_if_there(file, true)?;
     let cannot = |e: std::io::Error| cannot(file, &e);
     let folder = file.parent().filter(|at| !at.as_os_str().is_empty());
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "other systems have no modes"))]
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
