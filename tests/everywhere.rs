@@ -107,7 +107,7 @@ fn backups_of_every_program_are_found() {
     }
 }
 
-/// Checks that a store whose disk is away is named with what it held, and is no error.
+/// Checks that a store whose disk is away is named with what it held, and is not an error.
 #[test]
 fn store_that_is_away_is_remembered() {
     let rig = Rig::new();

@@ -45,6 +45,7 @@ mod replay;
 mod restore;
 mod restore_program;
 mod settings;
+mod setup;
 mod simulate;
 mod simulated_restore;
 mod snapshots;

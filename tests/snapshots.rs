@@ -237,6 +237,9 @@ fn store_reports_match_snapshot() {
         &["config", "unset", "retention.keep-last"],
         &["config", "init"],
         &["config", "show"],
+        &["setup"],
+        &["setup", "--yes", "--schedule", "never"],
+        &["list", "--everywhere"],
     ];
     assert_snapshot("store.txt", session(&rig, commands));
 }

@@ -223,7 +223,7 @@ fn first_use_names_the_next_step() {
         let ran = ended(command.env_remove("IDEV_BACKUP_STORE").args(args));
         assert_eq!(ran.code, 1, "{args:?}: {}", ran.all());
         assert!(ran.err.contains("no store yet at"), "{}", ran.err);
-        assert!(ran.err.contains("`idev-backup create`"), "{}", ran.err);
+        assert!(ran.err.contains("`idev-backup setup`"), "{}", ran.err);
     }
 }
 

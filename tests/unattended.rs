@@ -1019,27 +1019,9 @@ fn watch_neither_leaks_nor_spins() {
     assert_eq!(rig.phone.history().len(), 1);
 }
 
-/// Runs the program with a substitute for the system's crontab(1) that keeps the table in a file.
 #[cfg(unix)]
 fn with_crontab(rig: &Rig, args: &[&str]) -> Ran {
-    use std::os::unix::fs::PermissionsExt;
-    let bin = rig.dir.path().join("bin");
-    fs::create_dir_all(&bin).unwrap();
-    let script = "#!/bin/sh\nf=$HOME/crontab\nif [ \"$1\" = -l ]; then\n\
-        [ ! -e \"$HOME/denied\" ] || { echo 'you are not allowed to use crontab' >&2; exit 1; }\n\
-        [ -e $f ] || { echo \"no crontab for me\" >&2; exit 1; }\ncat $f\n\
-        elif [ -e \"$HOME/full\" ]; then exit 1\n\
-        elif [ \"$1\" = -e ]; then sh -c \"$EDITOR $f\"\nelse cat > $f\nfi\n";
-    // The substitute systemctl reports a login session while the file `session` exists.
-    for (name, script) in [
-        ("crontab", script),
-        ("systemctl", "#!/bin/sh\n[ -e \"$HOME/session\" ]\n"),
-    ] {
-        fs::write(bin.join(name), script).unwrap();
-        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    ended(program(rig).env("PATH", path).args(args))
+    ended(crate::rig::program::with_crontab(rig).args(args))
 }
 
 /// Checks that a job is one line of the crontab, that `status` reports how its last run ended, and

@@ -45,9 +45,19 @@ pub fn interrupt() -> Arc<AtomicBool> {
     CTRL.flag.clone()
 }
 
+/// Returns the flag of [`interrupt`], while Ctrl-C still ends the program at once.
+pub fn flag() -> Arc<AtomicBool> {
+    CTRL.flag.clone()
+}
+
 /// Installs the handler, which removes private temporary files before Ctrl-C ends the program.
 pub fn install() {
     LazyLock::force(&CTRL);
+}
+
+/// Returns true once Ctrl-C was pressed while a job checks for it.
+pub fn is_pressed() -> bool {
+    CTRL.flag.load(Ordering::SeqCst)
 }
 
 /// Installs the handler, and records what to tell the user if Ctrl-C ends the command at once.

@@ -60,6 +60,7 @@ enum Command {
     Adopt(commands::adopt::Adopt),
     Copy(commands::copy::Copy),
     Schedule(commands::schedule::ScheduleCommand),
+    Setup(Box<commands::setup::Setup>),
     Watch(Box<commands::watch::WatchCommand>),
     Config(commands::config::ConfigCommand),
     Info(commands::info::Info),
@@ -133,7 +134,9 @@ fn parse() -> Result<Cli, u8> {
     let Some((path, is_named)) = config::place(cli.config.as_deref()) else {
         return Ok(cli);
     };
-    match Config::read(&path, is_named) {
+    // `setup` makes the file.
+    let must_exist = is_named && !matches!(cli.command, Command::Setup(_));
+    match Config::read(&path, must_exist) {
         Ok(config) => {
             let mut with_config = of(config.apply(Cli::command()));
             if let (Some(keep), Some(typed)) = (with_config.command.keep(), cli.command.keep()) {
@@ -207,8 +210,10 @@ fn options_typed(matches: &clap::ArgMatches) -> Typed {
         config = config.or(value("config"));
         present = matches.subcommand().map(|(_, matches)| matches);
     }
+    // `setup` writes the store into the config file, where all commands find it.
+    let is_setup = matches.subcommand_name() == Some("setup");
     Typed {
-        store,
+        store: store.filter(|_| !is_setup),
         config,
         with_store: with_store(&Cli::command(), ""),
     }
@@ -283,8 +288,32 @@ fn brief(command: clap::Command) -> clap::Command {
 
 /// Parses the command line of a job, with the current values of the config file.
 fn of_job(words: &[String], named: Option<&Path>) -> Result<Option<WritableStoreArgs>, Failure> {
+    Ok(match parsed(words, named)?.command {
+        Command::Create(create) => Some(create.store),
+        Command::Watch(watch) => Some(watch.store),
+        _ => None,
+    })
+}
+
+/// Parses the command line of `create`, with the current values of the config file.
+fn of_create(words: &[String], named: Option<&Path>) -> Result<commands::create::Create, Failure> {
+    match parsed(words, named)?.command {
+        Command::Create(create) => Ok(*create),
+        _ => Err(Failure::Command {
+            what: format!("`idev-backup {}` makes no backup", words.join(" ")),
+            hint: "run `idev-backup create`".to_owned(),
+        }),
+    }
+}
+
+/// Parses a command line that the user did not type now.
+fn parsed(words: &[String], named: Option<&Path>) -> Result<Cli, Failure> {
     let exit = |e: clap::Error| -> ! { refuse(&e, &Cli::command()) };
     let words = || std::iter::once("idev-backup").chain(words.iter().map(String::as_str));
+    let of = |matches: Result<clap::ArgMatches, clap::Error>| {
+        let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+        cli.unwrap_or_else(|e| exit(e))
+    };
     let plain = Config::default().apply(Cli::command());
     let plain = plain
         .try_get_matches_from(words())
@@ -294,18 +323,17 @@ fn of_job(words: &[String], named: Option<&Path>) -> Result<Option<WritableStore
     let of_job = of_job.map(PathBuf::as_path);
     let config = match config::place(of_job.or(named)) {
         Some((path, is_named)) => Config::read(&path, is_named).map_err(|_| Failure::Command {
-            what: format!("the job could not read the config file {}", path.display()),
+            what: format!("cannot read the config file {}", path.display()),
             hint: "`idev-backup config check` lists its mistakes".to_owned(),
         })?,
         None => Config::default(),
     };
-    let matches = config.apply(Cli::command()).try_get_matches_from(words());
-    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
-    Ok(match cli.unwrap_or_else(|e| exit(e)).command {
-        Command::Create(create) => Some(create.store),
-        Command::Watch(watch) => Some(watch.store),
-        _ => None,
-    })
+    let mut cli = of(config.apply(Cli::command()).try_get_matches_from(words()));
+    let mut typed = of(Ok(plain));
+    if let (Some(keep), Some(typed)) = (cli.command.keep(), typed.command.keep()) {
+        keep.read(&config, typed);
+    }
+    Ok(cli)
 }
 
 fn obey(cli: Cli) -> u8 {
@@ -361,6 +389,10 @@ fn obey(cli: Cli) -> u8 {
         },
         Command::Trace(c) => c.run(),
         Command::Schedule(c) => c.run(cli.config.as_deref(), of_job),
+        Command::Setup(c) => c
+            .connector
+            .trace
+            .end(c.run(cli.config.as_deref(), of_create)),
         Command::Watch(c) => c.connector.trace.end(c.run()),
         Command::Config(c) => c.run(cli.config.as_deref(), Cli::command()),
         Command::UdevRule(c) => c.run(),

@@ -79,6 +79,8 @@ pub enum Failure {
     NoStoreYet {
         /// The folder of the default store.
         path: PathBuf,
+        /// True if the user has used other stores.
+        has_others: bool,
     },
     /// The user did not agree.
     #[error("{0}")]

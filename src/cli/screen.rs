@@ -5,6 +5,7 @@ pub const SCREEN: &str = "\
 Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is complete.
 
 Connect the phone with its cable, unlock it, and run:
+  idev-backup setup       Choose where and when to back up, and make the first backup
   idev-backup create      Back up the phone
   idev-backup list        Show the backups
   idev-backup verify      Check the latest backup
@@ -12,7 +13,7 @@ Connect the phone with its cable, unlock it, and run:
 Usage: idev-backup [OPTIONS] <COMMAND>
 
 Commands:
-  Back up      create  devices  pair  unpair  encryption  doctor
+  Back up      setup  create  devices  pair  unpair  encryption  doctor
   See          list  info  usage  ls  find  tree  cat  diff
   Get out      extract  export
   Trust        verify  restore
@@ -33,8 +34,10 @@ No phone at hand? `idev-backup demo` backs up a simulated one.
 /// Returns advice for a word that people type as a command and that is not a command.
 pub fn advice(word: &str) -> Option<&'static str> {
     Some(match word {
-        "init" => "`idev-backup create --new-store` makes a store; `--store` names its folder",
-        "setup" | "configure" => "`idev-backup config` shows the settings and where the file is",
+        "init" => "`idev-backup setup` asks where to keep backups, and makes the store",
+        "configure" | "settings" => {
+            "`idev-backup setup` asks a few questions, `config` shows and changes all settings"
+        }
         "open" | "web" | "serve" | "browse" => {
             "`idev-backup usage --html FILE` writes a page; `idev-backup tree` and `ls` show the files"
         }

@@ -355,8 +355,7 @@ impl StoreFacts {
     fn look_at(path: PathBuf, is_named: bool) -> StoreFacts {
         let mut store_facts = StoreFacts::at(path, is_named);
         store_facts.exists = store_facts.path.exists();
-        let place = store_facts.path.ancestors().find(|above| above.exists());
-        store_facts.free_bytes = place.and_then(|place| fs4::available_space(place).ok());
+        store_facts.free_bytes = store::disk::free_space_for(&store_facts.path);
         let opened = Store::open(&store_facts.path);
         match opened.and_then(|store| store.holds_something().map(|()| store)) {
             Err(e @ store::Error::NoStore { .. }) => store_facts.absence = Some(Trouble::from(e)),

@@ -2,8 +2,9 @@
 //! away is known to be away.
 //!
 //! ```text
-//! {"version": 1, "stores": [{"path": "/media/disk/backups", "seen": "2026-11-27T22:14:00Z",
-//!   "phones": [{"udid": "00008130-…", "name": "Mira's iPhone", "newest": "2026-11-27T22:13:00Z"}]}]}
+//! {"version": 1, "stores": [
+//!   {"path": "/media/disk/backups", "seen": "2026-11-27T22:14:00Z", "phones": [
+//!     {"udid": "00008130-…", "name": "Mira's iPhone", "newest": "2026-11-27T22:13:00Z"}]}]}
 //! ```
 //! The file only repeats what the stores hold. A file that is absent or damaged counts as empty.
 

@@ -203,6 +203,12 @@ pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
+/// Returns the number of free bytes on the disk that holds a path, which need not exist yet.
+pub fn free_space_for(path: &Path) -> Option<u64> {
+    let above = path.ancestors().find(|above| above.exists())?;
+    fs4::available_space(above).ok()
+}
+
 /// Returns true if a disk can hold files over 4 GB. Returns `None` if that is unknown, in
 /// particular if there is not enough free space to try.
 pub(crate) fn holds_large_files(folder: &Path, free_bytes: u64) -> Option<bool> {

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use super::answer::typed;
+use crate::cli::ctrl_c::is_pressed;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
@@ -15,12 +16,12 @@ pub(crate) fn is_possible() -> bool {
 /// interruption.
 pub(crate) fn ask(question: &str) -> Result<String, Failure> {
     output::prompt(question);
-    match typed(std::io::stdin(), || false) {
-        Some(line) if !line.is_empty() => Ok(line.trim().to_owned()),
-        _ => {
-            output::tell("");
-            Err(Failure::Interrupted)
+    match typed(std::io::stdin(), is_pressed) {
+        Some(line) if !line.is_empty() => {
+            output::answered();
+            Ok(line.trim().to_owned())
         }
+        _ => Err(Failure::Interrupted),
     }
 }
 

@@ -46,7 +46,8 @@ impl StoreArgs {
         });
         let store = opened.map_err(|e| match e {
             store::Error::NoStore { cause, .. } if self.is_unused(&cause) => {
-                Failure::NoStoreYet { path }
+                let has_others = !folders::known_stores().is_empty();
+                Failure::NoStoreYet { path, has_others }
             }
             e => e.into(),
         })?;

@@ -27,6 +27,7 @@ pub(crate) mod prune;
 pub(crate) mod restore;
 pub(crate) mod retire;
 pub(crate) mod schedule;
+pub(crate) mod setup;
 pub(crate) mod simulate;
 pub(crate) mod tag;
 pub(crate) mod trace;

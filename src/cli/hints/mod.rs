@@ -96,9 +96,15 @@ fn by_cause(failure: &Failure) -> Option<String> {
                 .to_owned(),
         ),
         Failure::Command { hint, .. } => Some(hint.clone()),
-        Failure::NoStoreYet { .. } => {
-            Some("connect a phone and run `idev-backup create`, which makes it".to_owned())
-        }
+        Failure::NoStoreYet { has_others, .. } => Some(
+            if *has_others {
+                "`idev-backup list --everywhere` shows the stores that you used before; name one \
+                with --store"
+            } else {
+                "`idev-backup setup` asks where to keep backups, and makes the first one"
+            }
+            .to_owned(),
+        ),
         Failure::Declined(_) | Failure::Interrupted => None,
     }
 }

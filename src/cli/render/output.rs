@@ -223,9 +223,17 @@ pub fn tell(text: &str) {
     let text = with_plain_signs(harmless(&text));
     if is_printed(log::add(&text, Source::Stderr)) {
         let text = wrap::for_terminal(&text, &console::Term::stderr());
-        above_the_bars(|| drop(writeln!(std::io::stderr().lock(), "{text}")));
+        let gap = if IS_PROMPT_OPEN.swap(false, Ordering::SeqCst) {
+            "\n"
+        } else {
+            ""
+        };
+        above_the_bars(|| drop(writeln!(std::io::stderr().lock(), "{gap}{text}")));
     }
 }
+
+/// True while the cursor stands behind a question.
+static IS_PROMPT_OPEN: AtomicBool = AtomicBool::new(false);
 
 /// True if only problems are printed, because everything is in the log of a job.
 static ONLY_PROBLEMS: AtomicBool = AtomicBool::new(false);
@@ -245,12 +253,18 @@ pub fn begin_job(file: &Path) {
     ONLY_PROBLEMS.store(!io::stderr().is_terminal(), Ordering::SeqCst);
 }
 
-/// Prints a question to stderr. The answer is typed on the same line.
+/// Prints a question to stderr. The answer is typed on the same line, and [`answered`] ends it.
 pub fn prompt(question: &str) {
+    IS_PROMPT_OPEN.store(true, Ordering::SeqCst);
     let text = wrap::for_terminal(&harmless(question), &console::Term::stderr());
     let mut stderr = std::io::stderr().lock();
     // A question that cannot be printed cannot be reported elsewhere either.
     drop(write!(stderr, "{text} ").and_then(|()| stderr.flush()));
+}
+
+/// Records that the user ended the line of a question.
+pub fn answered() {
+    IS_PROMPT_OPEN.store(false, Ordering::SeqCst);
 }
 
 /// A JSON object for scripts. All objects have these fields in common.

@@ -27,7 +27,7 @@ const SECTIONS: &[(&str, &str)] = &[
         "Findings of `idev-backup doctor` that you accept. It counts them, and they do not change \
         its exit code.",
     ),
-    ("log", "A log for jobs that nobody watches."),
+    ("log", "A log for unattended jobs."),
 ];
 
 /// The value of each key in TOML: its default, or an example if it has no default.
@@ -85,7 +85,7 @@ pub(crate) fn template() -> String {
     comment(
         &mut text,
         "Settings of idev-backup. A key that begins with # has no effect: remove the # to set it. \
-        The values shown are the defaults, or examples where there is no default.",
+        The values shown are the defaults, or examples for keys without a default.",
     );
     comment(
         &mut text,

@@ -67,7 +67,7 @@ pub fn unset_key(path: &Path, key: &str, as_json: bool) -> Result<u8, Failure> {
     }
     report(path, Some((key, None)), as_json, || {
         let words = if was_set {
-            "is no longer set"
+            "was removed"
         } else {
             "was not set"
         };

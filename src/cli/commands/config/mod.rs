@@ -120,7 +120,7 @@ impl ConfigCommand {
     }
 
     /// Checks the file and the variables, and returns the exit code. Shows all keys if `is_show` is
-    /// set and there is no mistake.
+    /// set and nothing is wrong.
     fn examine(&self, path: &Path, is_named: bool, command: Command, is_show: bool) -> u8 {
         let mut about = About::of(path);
         let (config, mistakes) = match Config::read(path, is_named) {

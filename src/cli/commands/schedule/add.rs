@@ -59,6 +59,9 @@ impl WhenArgs {
     }
 }
 
+/// The arguments with which this program runs a job. The path of the job's file follows them.
+pub(crate) const RUNNER: [&str; 2] = ["schedule", "run"];
+
 /// Parses the name of a job.
 pub fn name(text: &str) -> Result<String, String> {
     schedule::check_name(text).map(|()| text.to_owned())
@@ -86,7 +89,7 @@ impl Add {
             with: self.with,
             arguments,
             environment: environment(config),
-            runner: &["schedule", "run"],
+            runner: &RUNNER,
         };
         let problem = |why: &str| output::tell(&format!("problem: {why}"));
         let job = folders::jobs()?.add(new, problem)?;
@@ -101,7 +104,7 @@ impl Add {
 
 /// Returns the settings in this program's environment that the job needs. Passwords are no part of
 /// them.
-fn environment(config: Option<&Path>) -> BTreeMap<String, String> {
+pub(crate) fn environment(config: Option<&Path>) -> BTreeMap<String, String> {
     let is_setting = |key: &str| {
         key.starts_with("IDEV_BACKUP_") && !key.contains("PASSWORD") && key != job_state::JOB
     };
@@ -132,7 +135,8 @@ fn check_store(store: &WritableStoreArgs) -> Result<(), Failure> {
     })
 }
 
-fn show(job: &JobFile) {
+/// Reports a job that was added.
+pub(crate) fn show(job: &JobFile) {
     let words = job.arguments.join(" ");
     output::line(&format!(
         "{}: `idev-backup {words}` runs {}, started by {}.",
@@ -156,6 +160,6 @@ fn show(job: &JobFile) {
     }
     output::line(
         "The phone asks for its passcode each time, which must be entered on the phone: see \
-        \"Unattended\" in the guide.",
+        \"Schedules\" in the guide.",
     );
 }

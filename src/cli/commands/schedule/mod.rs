@@ -1,6 +1,6 @@
 //! `idev-backup schedule`
 
-mod add;
+pub(crate) mod add;
 mod list;
 mod log;
 mod remove;
