@@ -53,11 +53,11 @@
 //!
 //! Start with [`reader::Backup`] to read a backup and [`reader::cat`] to read one file of it, with
 //! [`backup::create`](backup::create::create()) to make one, and with [`verify::verify`] to check
-//! one. [`content`] reads messages and contacts as records. The phone's side is [`transport`], [`device`]
-//! and [`mobilebackup`]; the disk's side is [`backup_format`], [`reader`], [`content`], [`export`],
-//! [`store`], [`verify`] and [`history`]; [`backup`], [`encryption`], [`restore`], [`doctor`] and
-//! [`automation`] join them. Each module has its own
-//! error type, and [`FailureKind`] names the kinds of failure that a caller can distinguish.
+//! one. [`content`] reads messages and contacts as records. The phone's side is [`transport`],
+//! [`device`] and [`mobilebackup`]; the disk's side is [`backup_format`], [`reader`], [`content`],
+//! [`export`], [`store`], [`verify`] and [`history`]; [`backup`], [`encryption`], [`restore`],
+//! [`doctor`] and [`automation`] join them. Each module has its own error type, and [`FailureKind`]
+//! names the kinds of failure that a caller can distinguish.
 //!
 //! All calls block. A [`CancelToken`] ends every wait, and a [`Monitor`] receives progress and
 //! problems.

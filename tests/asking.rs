@@ -1,5 +1,5 @@
-//! What the program asks at a terminal: a wrong password again, a question whose answer may be no,
-//! and Ctrl-C at any of them.
+//! Checks what the program asks at a terminal: a wrong password again, a question whose answer may
+//! be no, and Ctrl-C at any of them.
 
 use std::fs;
 use std::time::Duration;
@@ -117,8 +117,8 @@ fn create_asks_again_before_it_begins() {
     assert_eq!(code, 0, "{shown}");
 }
 
-/// Checks that "no" is neither an error nor an interruption, and that Ctrl-C at the same question is
-/// one.
+/// Checks that "no" is neither an error nor an interruption, and that Ctrl-C at the same question
+/// is one.
 #[test]
 fn no_is_not_an_interruption() {
     let rig = Rig::backed_up();

@@ -240,8 +240,9 @@ fn periods_limit_messages() {
     assert_eq!(all(&Period { since: None, until }), whole[..9]);
 }
 
-/// Checks the sample of another project, whose tests say what it holds. Its bodies are made by hand:
-/// their class refers to one that does not exist, so that no decoder of the format accepts them.
+/// Checks the sample of another project, whose tests say what it holds. Its bodies are made by
+/// hand: their class refers to one that does not exist, so that no decoder of the format accepts
+/// them.
 #[test]
 fn sample_of_another_project_is_read() {
     let Some(samples) = rig::others("novkostya-ios-backup-parser") else {

@@ -1,5 +1,5 @@
 //! `export messages`: every message of the phone is in every format, its files are beside it, and
-//! nothing that somebody wrote does harm.
+//! nothing that another person wrote does harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -131,7 +131,7 @@ fn attachments_are_beside_the_messages() {
             exported += 1;
         }
     }
-    // The picture of a link preview is no attachment.
+    // The picture of a link preview is not an attachment.
     assert_eq!(exported + 1, files.len() as u64);
     let counts = report.attachments;
     let expected = Counts {
@@ -142,7 +142,7 @@ fn attachments_are_beside_the_messages() {
         missing: 1,
     };
     assert_eq!(counts, expected);
-    // Names that somebody chose lead nowhere.
+    // Names that other people chose lead nowhere.
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     #[cfg(unix)]
     for entry in walkdir::WalkDir::new(&to) {

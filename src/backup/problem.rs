@@ -52,7 +52,7 @@ pub enum Problem {
         /// The two sizes, in words.
         detail: String,
     },
-    /// The backup is encrypted with another password than the given one.
+    /// The backup is encrypted, and its password differs from the given one.
     #[error(
         "the given password does not open this backup: the backup is complete, but encrypted \
          with another password"

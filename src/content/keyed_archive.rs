@@ -12,7 +12,7 @@ pub(crate) struct KeyedArchive {
 }
 
 impl KeyedArchive {
-    /// Parses an archive. The error says why the bytes are none.
+    /// Parses an archive. The error says why the bytes are not an archive.
     pub(crate) fn parse(bytes: &[u8]) -> Result<KeyedArchive, String> {
         let list = bounded_plist::parse(bytes).map_err(|e| e.to_string())?;
         let Value::Dictionary(mut list) = list else {

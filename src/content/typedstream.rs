@@ -11,9 +11,9 @@
 //! ```
 //! The format is described by the project python-typedstream, and by the bodies themselves.
 //!
-//! An object refers to earlier ones, so a few bytes can describe an endless graph. The decoder never
-//! follows references while it reads: every value takes at least a byte of the archive. What is read
-//! later, an attributed string, has a known depth.
+//! An object refers to earlier ones, so a few bytes can describe an endless graph. The decoder
+//! never follows references while it reads: every value takes at least a byte of the archive. What
+//! is read later, an attributed string, has a known depth.
 
 use std::borrow::Cow;
 
@@ -508,8 +508,8 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Returns the number of bytes at the beginning of a text that take so many units in UTF-16. Never
-/// more than the text has, and never a part of a character.
+/// Returns the number of bytes at the beginning of a text that take this number of units in UTF-16.
+/// Never more than the text has, and never a part of a character.
 pub fn bytes_of_units(text: &str, units: i64) -> usize {
     let mut left = units;
     for (at, c) in text.char_indices() {

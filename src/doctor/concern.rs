@@ -53,7 +53,7 @@ pub enum Concern {
     NotSetUp,
     /// Another program is syncing the phone.
     Syncing,
-    /// It is unknown if another program is syncing the phone.
+    /// Another program may be syncing the phone; this is unknown.
     SyncUnknown(Trouble),
     /// The phone's iOS version cannot be read.
     IosUnknown,

@@ -10,7 +10,8 @@ use crate::export::Error;
 use crate::export::destination::{NoPlace, Target, cannot_write};
 use crate::store::disk;
 
-/// The longest name that is made from a title, in characters. Folders, numbers and extensions follow.
+/// The longest name that is made from a title, in characters. Folders, numbers and extensions
+/// follow.
 const NAME_MAX: usize = 60;
 
 /// Returns the beginning of a title as the name of a file or folder. The rules of the target's disk

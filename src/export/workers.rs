@@ -107,10 +107,10 @@ struct Writer<'a> {
     clones: bool,
 }
 
-/// What is in the place of a file.
+/// State of the place where a file goes.
 enum Present {
     Nothing,
-    /// The same file, with its problem, if any.
+    /// A file with the right contents, with its problem, if any.
     Same(Option<(Wrong, String)>),
     Other,
 }

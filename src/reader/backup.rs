@@ -340,8 +340,9 @@ impl Backup {
         read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
     }
 
-    /// Calls `each` like [`Backup::tree`], with the name, the type and the size of each item. This is
-    /// faster for a whole backup. Notes files whose size cannot be read, which count as no bytes.
+    /// Calls `each` like [`Backup::tree`], with the name, the type and the size of each item. This
+    /// is faster for a whole backup. Notes files whose size cannot be read, which count as no
+    /// bytes.
     pub(crate) fn outlines(
         &self,
         domain: Option<&str>,

@@ -62,8 +62,8 @@ pub(crate) struct SnapshotHost<'a> {
 }
 
 impl<'a> SnapshotHost<'a> {
-    /// Begins to serve. The caller has already reported the phase [`Phase::Preparing`]. Compares the
-    /// files with `hashes` while they are sent, if there are any.
+    /// Begins to serve. The caller has already reported the phase [`Phase::Preparing`]. Compares
+    /// the files with `hashes` while they are sent, if there are any.
     pub(crate) fn new(
         overlay: Overlay,
         files_total: Option<u64>,

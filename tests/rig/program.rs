@@ -122,7 +122,7 @@ impl Ran {
     }
 }
 
-/// Runs the program on a terminal of its own with so many columns; returns its exit code and what
+/// Runs the program on a terminal of its own of this width; returns its exit code and what
 /// the terminal shows.
 #[cfg(unix)]
 pub fn in_a_terminal(command: &mut Command, columns: u16) -> (i32, String) {

@@ -1,10 +1,10 @@
 //! The files of the jobs that the system starts: what a job runs, how it ended last, and the lock
 //! that it holds while it runs.
 //!
-//! The system's scheduler always runs the program with the path of the job's file. The file holds the command,
-//! its working directory and its environment, so that no scheduler has to quote them. A second file
-//! next to it records how the job last ended. The system releases the lock when its holder dies for
-//! any reason.
+//! The system's scheduler always runs the program with the path of the job's file. The file holds
+//! the command, its working directory and its environment, so that no scheduler has to quote them.
+//! A second file next to it records how the job last ended. The system releases the lock when its
+//! holder dies for any reason.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};

@@ -14,7 +14,7 @@ use crate::cli::render::output::{self, Style};
 pub enum How {
     /// The command did what it was asked for.
     Done,
-    /// The same, with problems or remarks that were reported.
+    /// Done, with problems or remarks that were reported.
     WithProblems,
     /// There was nothing to do.
     NothingToDo,
@@ -22,7 +22,7 @@ pub enum How {
     Failed,
 }
 
-/// One phone or backup of several.
+/// A phone or backup among several.
 #[derive(Debug, Serialize)]
 pub struct Part {
     /// The UDID of the phone.

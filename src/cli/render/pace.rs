@@ -27,7 +27,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Begins with a job of which nothing is done.
+    /// Begins with a job that has done nothing yet.
     pub fn new(now: Instant) -> Pace {
         Pace {
             begun: now,
@@ -43,7 +43,7 @@ impl Pace {
         let (at, before) = self.last;
         let passed = now.duration_since(at);
         if share < before {
-            // The phone corrected its figure: measure anew from here, with the speed as it was.
+            // The phone corrected its figure: measure again from here, with the speed as it was.
             self.last = (now, share);
         } else if passed >= BETWEEN {
             let speed = (share - before) / passed.as_secs_f64();

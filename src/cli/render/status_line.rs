@@ -7,7 +7,7 @@ use idev_backup::base::units::{counted, size};
 
 use super::pace::left_words;
 
-/// How far a job is.
+/// Progress of a job.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Status {
     /// Percentage of the work, if it is known.
@@ -31,7 +31,7 @@ impl Status {
         self.fitting(usize::MAX)
     }
 
-    /// Returns the most important parts that fit into so many columns. No part is cut.
+    /// Returns the most important parts that fit into this number of columns. No part is cut.
     pub fn fitting(&self, columns: usize) -> String {
         let percent = self.percent.map(|percent| format!("{percent:.0} %"));
         let done = self.bytes.map(size);

@@ -164,7 +164,8 @@ pub fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
     }
-    // Names of phones have an apostrophe more often than characters that double quotes keep special.
+    // Names of phones have an apostrophe more often than characters that double quotes keep
+    // special.
     let is_simple = !word.contains(['"', '$', '`', '\\', '!']);
     if cfg!(windows) || word.contains('\'') && is_simple {
         return format!("\"{word}\"");

@@ -34,8 +34,8 @@ impl Directory {
         directory
     }
 
-    /// Returns the name for an address. `country` is that of a number without a country code, in two
-    /// letters of ISO 3166.
+    /// Returns the name for an address. `country` is that of a number without a country code, in
+    /// two letters of ISO 3166.
     pub fn name(&self, address: &str, country: Option<&str>) -> Option<&str> {
         let region = country.and_then(Region::of_country);
         self.names

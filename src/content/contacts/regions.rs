@@ -90,8 +90,8 @@ fn regions() -> impl Iterator<Item = (&'static str, Region)> {
 }
 
 /// Returns a number in the international form, `+447700900123`, however it was typed. A national
-/// number belongs to the region. Returns `None` for text that is no number, for short numbers, and
-/// for a national number without a region.
+/// number belongs to the region. Returns `None` for text that is not a number, for short numbers,
+/// and for a national number without a region.
 pub fn international(typed: &str, region: Option<Region>) -> Option<String> {
     // A pause or an extension ends the number that is dialled.
     let dialled = typed.split([',', ';', '#', 'x', 'X']).next()?;

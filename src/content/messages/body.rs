@@ -38,8 +38,8 @@ pub(super) struct Body {
     pub(super) undecodable: Option<String>,
 }
 
-/// Decodes a body. `text` and `archive` are the columns that can hold it, `attachments` those of the
-/// message in the order of the database.
+/// Decodes a body. `text` and `archive` are the columns that can hold it, `attachments` those of
+/// the message in the order of the database.
 pub(super) fn decode(
     text: Option<String>,
     archive: Option<&[u8]>,

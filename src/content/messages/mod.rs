@@ -83,9 +83,9 @@ impl Period {
 /// A set of messages to read.
 #[derive(Debug, Clone, Copy)]
 pub enum Which<'a> {
-    /// Those of a conversation.
+    /// Messages of a conversation.
     Of(&'a Chat),
-    /// Those that belong to no conversation.
+    /// Messages that belong to no conversation.
     WithoutChat,
 }
 
@@ -128,8 +128,8 @@ impl Messages {
         }
     }
 
-    /// Returns the country of the owner's number, or that of most other numbers: it is the country of
-    /// numbers without a country code.
+    /// Returns the country of the owner's number, or that of most other numbers: it is the country
+    /// of numbers without a country code.
     pub fn home(&self) -> Option<Region> {
         let sql = "SELECT account_login FROM chat WHERE account_login LIKE 'P:+%'
                    GROUP BY account_login ORDER BY count(*) DESC LIMIT 1";

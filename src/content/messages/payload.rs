@@ -8,7 +8,7 @@ const LINKS: &str = "com.apple.messages.URLBalloonProvider";
 /// The provider of extensions; the team and the bundle id of the extension follow.
 const EXTENSIONS: &str = "com.apple.messages.MSMessageExtensionBalloonPlugin:";
 
-/// What a payload shows.
+/// Contents of a payload, as Messages shows them.
 #[derive(Debug, PartialEq)]
 pub(super) enum Payload {
     Link(LinkPreview),

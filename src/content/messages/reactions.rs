@@ -10,8 +10,8 @@ pub(super) struct Change {
     pub(super) reaction: Reaction,
 }
 
-/// Returns the kind of reaction for a number of `associated_message_type`, and true if the row takes
-/// it back. Other numbers belong to ordinary messages.
+/// Returns the kind of reaction for a number of `associated_message_type`, and true if the row
+/// takes it back. Other numbers belong to ordinary messages.
 pub(super) fn kind_of(number: i64) -> Option<(ReactionKind, bool)> {
     use ReactionKind::*;
     const ADDED: i64 = 2000;

@@ -84,8 +84,8 @@ pub struct Message {
     /// Reactions to it, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reactions: Vec<Reaction>,
-    /// The reaction that this row is, if the message that it belongs to is gone. Other reactions are
-    /// with their messages.
+    /// The reaction that this row is, if the message that it belongs to is gone. Other reactions
+    /// are with their messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reaction_to: Option<Box<LostReaction>>,
     /// Earlier texts of parts that were edited.
@@ -208,7 +208,7 @@ pub enum Presence {
 pub struct Attachment {
     /// The phone's identifier of the attachment.
     pub guid: String,
-    /// The name that people know. Anybody may have chosen it; it is no path.
+    /// The name that people know. Another person may have chosen it, and it is not a path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The MIME type.
@@ -297,7 +297,7 @@ pub struct Reaction {
     /// The part of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<u64>,
-    /// Whether it still counts.
+    /// State of the reaction: it counts, or a later one replaced it.
     pub state: ReactionState,
 }
 
@@ -342,7 +342,7 @@ pub enum ReactionKind {
 pub enum ReactionState {
     /// It counts.
     Current,
-    /// The same person reacted in another way later.
+    /// Replaced: this person reacted in another way later.
     Replaced,
     /// The person took it back.
     Removed,
@@ -353,7 +353,7 @@ pub enum ReactionState {
 pub struct Edit {
     /// The number of the part.
     pub part: u64,
-    /// Its texts, oldest first. The last one is the present text.
+    /// Texts, oldest first. The last one is the present text.
     pub versions: Vec<Version>,
 }
 

@@ -205,8 +205,8 @@ fn relation(label: &str) -> Option<&'static str> {
     })
 }
 
-/// Escapes a text (RFC 6350, section 3.4). Control characters other than line breaks are not allowed
-/// in a card.
+/// Escapes a text (RFC 6350, section 3.4). Control characters other than line breaks are not
+/// allowed in a card.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.replace("\r\n", "\n").chars() {

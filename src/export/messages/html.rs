@@ -423,7 +423,7 @@ fn attachment(attachment: &Attachment) -> String {
             "<p class=\"b file\" dir=\"auto\"><audio src=\"{link}\" controls preload=\"none\" title=\"{name}\"></audio>{spoken}</p>\n"
         )
     } else {
-        // A page or a script that somebody sent must not open in the browser.
+        // A page or a script that another person sent must not open in the browser.
         format!(
             "<p class=\"b file\" dir=\"auto\">📎 <a href=\"{link}\" download>{name}</a>{spoken}</p>\n"
         )

@@ -135,7 +135,7 @@ pub struct Exported {
 struct Talk<'a> {
     /// The conversation; `None` for messages that belong to none.
     chat: Option<&'a Chat>,
-    /// Its title for people.
+    /// Title for people.
     title: String,
     /// The name of its files and folders, without an extension.
     file_name: String,

@@ -1,5 +1,5 @@
-//! The texts of all messages for the search of the index page: scripts that the page loads one after
-//! the other, since a browser gives a page on the disk no other way to read files.
+//! The texts of all messages for the search of the index page: scripts that the page loads one
+//! after the other, since a browser gives a page on the disk no other way to read files.
 
 use crate::content::messages::Message;
 use crate::export::destination::Target;

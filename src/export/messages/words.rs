@@ -72,7 +72,7 @@ pub(super) fn local(time: Time) -> String {
 pub(super) fn event(event: &Event) -> String {
     let person = |person: &Option<Handle>| match person {
         Some(handle) => name(handle).to_owned(),
-        None => "somebody".to_owned(),
+        None => "someone".to_owned(),
     };
     match event {
         Event::Added { person: who } => format!("added {}", person(who)),
@@ -119,7 +119,7 @@ pub(super) fn reactions(message: &Message) -> String {
     words.join(", ")
 }
 
-/// Describes an attachment in a line: its name, and the reason that there is no file.
+/// Describes an attachment in a line: its name, and the reason why its file is missing.
 pub(super) fn attachment(attachment: &Attachment) -> String {
     let name = attachment.name.as_deref().unwrap_or("attachment");
     match attachment.file {

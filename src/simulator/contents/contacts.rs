@@ -87,8 +87,8 @@ const URL: i64 = 22;
 const RELATED: i64 = 23;
 const PROFILE: i64 = 46;
 
-/// Noon in UTC of 1987-03-14, of 1604-04-12 (a birthday without a year) and of 2015-06-06, in seconds
-/// since 2001.
+/// Noon in UTC of 1987-03-14, of 1604-04-12 (a birthday without a year) and of 2015-06-06, in
+/// seconds since 2001.
 const BORN: i64 = -435_585_600;
 const BORN_WITHOUT_YEAR: i64 = -12_519_316_800;
 const MARRIED: i64 = 455_284_800;

@@ -20,7 +20,8 @@ struct Changed<'a> {
     value: Option<&'a str>,
 }
 
-/// Writes the template and returns the exit code. Replaces an existing file only if `replace` is set.
+/// Writes the template and returns the exit code. Replaces an existing file only if `replace` is
+/// set.
 pub fn init(path: &Path, replace: bool, as_json: bool) -> Result<u8, Failure> {
     if !replace {
         new_file::refuse_if_there(path, false)?;

@@ -377,7 +377,7 @@ fn balloons(story: &mut Story<'_>, talk: &Talk) -> rusqlite::Result<()> {
         ],
     );
     let root = Node::Object("RichLink", vec![("richLinkMetadata", metadata)]);
-    // The picture of a preview is no attachment to show.
+    // The picture of a preview is not an attachment to show.
     let bytes = story.picture(3);
     let hidden = File::new("1.pluginPayloadAttachment", "dyn.ah62", "", &bytes);
     let (row, ..) = story.attachment(&hidden)?;
