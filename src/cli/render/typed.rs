@@ -214,6 +214,11 @@ mod tests {
                 "`idev-backup schedule add --daily 22:00 -- --all --store '/srv/my backups'`",
             ),
         ] {
+            let expected = if cfg!(windows) {
+                expected.replace('\'', "\"")
+            } else {
+                expected.to_owned()
+            };
             assert_eq!(completed(text, &typed, &str::to_owned), expected);
         }
     }
