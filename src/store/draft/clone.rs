@@ -53,7 +53,11 @@ pub(crate) fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Err
             };
             let folder = Folder::open(base.path(), target, &name)?;
             for (name, file_type) in folder.entries()? {
-                let path = Path::new(&folder.name).join(&name);
+                // With `/` on every system, as the layout names its parts.
+                let mut path = folder.name.clone();
+                path.push("/");
+                path.push(&name);
+                let path = PathBuf::from(path);
                 if file_type.is_file() && path.to_str().is_some_and(layout::is_part) {
                     let cloned = folder.clone_file(&name, &mut kind, ours);
                     cloned.map_err(|e| Error::io("clone", &folder.from.join(&name), e))?;
