@@ -377,7 +377,7 @@ REFUSED = {
 def damaged(backup, folder):
     """Copies a backup, and changes one byte of a file for which the phone recorded a digest."""
     shutil.copytree(backup, folder / UDID)
-    name = "3d0d7e5fb2ce288813306e4d4636395e047a3d28"  # sms.db
+    name = "31bb7ba8914766d4ba40d6dfb6113c8b614be442"  # AddressBook.sqlitedb
     file = folder / UDID / name[:2] / name
     content = bytearray(file.read_bytes())
     content[5000] ^= 1
