@@ -14,6 +14,7 @@ mod asking;
 mod cable;
 mod captured;
 mod cli;
+mod completing;
 mod contacts;
 mod content;
 mod create;

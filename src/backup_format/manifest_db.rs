@@ -251,6 +251,14 @@ impl Db {
         Ok(())
     }
 
+    /// Returns the names of all domains, in order.
+    pub fn domains(&self) -> Result<Vec<String>, Error> {
+        let sql = "SELECT DISTINCT domain FROM Files ORDER BY domain";
+        let mut statement = self.source().prepare(sql)?;
+        let names = statement.query_map([], |row| row.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
+
     /// Calls `each` for the rows at or below a path, in one domain or in all domains one after the
     /// other, until it returns false. Rows are sorted by name, each folder before its contents.
     pub(crate) fn tree(

@@ -77,8 +77,8 @@ enum Command {
     Simulate(Box<commands::simulate::Simulate>),
     Trace(commands::trace::TraceCommand),
     UdevRule(commands::udev_rule::UdevRule),
-    Completions(commands::manual::Completions),
-    Man(commands::manual::Man),
+    Completions(commands::completions::Completions),
+    Man(commands::man::Man),
 }
 
 impl Command {
@@ -102,9 +102,22 @@ pub fn run() -> ExitCode {
         SCREEN.trim_end().lines().for_each(output::tell);
         return ExitCode::from(exit::USAGE);
     }
+    if let Some(code) = answer_hidden() {
+        return ExitCode::from(code);
+    }
     match parse() {
         Ok(cli) => ExitCode::from(output::ended(obey(cli))),
         Err(code) => ExitCode::from(code),
+    }
+}
+
+/// Runs a command for scripts and tests that is no part of the command line. Returns its exit code.
+fn answer_hidden() -> Option<u8> {
+    let mut words = std::env::args_os().skip(1);
+    let first = words.next()?;
+    match first.to_str()? {
+        "__complete" => Some(commands::completions::answer(words, Cli::command())),
+        _ => None,
     }
 }
 
@@ -408,7 +421,10 @@ mod tests {
     #[test]
     fn screen_names_every_command() {
         let listed: Vec<&str> = SCREEN.split_whitespace().collect();
-        for command in Cli::command().get_subcommands() {
+        for command in Cli::command()
+            .get_subcommands()
+            .filter(|c| !c.is_hide_set())
+        {
             let name = command.get_name();
             assert!(listed.contains(&name), "{name} is not on the first screen");
             assert!(

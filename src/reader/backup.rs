@@ -2,6 +2,7 @@
 //! to 26.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::io::{self, Read};
@@ -336,6 +337,22 @@ impl Backup {
         let read = match &self.list {
             List::Db(db) => db.select(filter, |row| each(row.into())),
             List::Mbdb(mbdb) => each_of_mbdb(mbdb, filter, &mut each),
+        };
+        read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
+    }
+
+    /// Returns the names of all domains.
+    pub fn domain_names(&self) -> Result<Vec<String>, Error> {
+        let read = match &self.list {
+            List::Db(db) => db.domains(),
+            List::Mbdb(mbdb) => {
+                let mut names = BTreeSet::new();
+                let read = mbdb.rows(|record| {
+                    names.insert(record.domain);
+                    true
+                });
+                read.map(|()| names.into_iter().collect())
+            }
         };
         read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
     }

@@ -3,6 +3,7 @@
 pub(crate) mod adopt;
 pub(crate) mod back_up;
 pub(crate) mod cat;
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod create;
@@ -20,7 +21,7 @@ pub(crate) mod find;
 pub(crate) mod info;
 pub(crate) mod list;
 pub(crate) mod ls;
-pub(crate) mod manual;
+pub(crate) mod man;
 pub(crate) mod pair;
 pub(crate) mod pin;
 pub(crate) mod prune;

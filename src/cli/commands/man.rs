@@ -1,32 +1,12 @@
-//! `idev-backup completions` and `idev-backup man`, both generated from the definition of the
-//! command line.
+//! `idev-backup man`, generated from the definition of the command line.
 
 use std::path::PathBuf;
 
 use clap::{Args, Command};
-use clap_complete::Shell;
 
 use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
-
-/// Print the script with which a shell completes commands and options
-///
-/// Example:  idev-backup completions bash > ~/.local/share/bash-completion/completions/idev-backup
-#[derive(Args)]
-pub struct Completions {
-    /// The shell to print the script for
-    shell: Shell,
-}
-
-impl Completions {
-    /// Prints the completions of `command` and returns the exit code.
-    pub fn run(&self, command: &mut Command) -> u8 {
-        let mut text = Vec::new();
-        clap_complete::generate(self.shell, command, "idev-backup", &mut text);
-        print(&text)
-    }
-}
 
 /// Print the manual page, or write one for each command
 ///
