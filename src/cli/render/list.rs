@@ -247,9 +247,12 @@ fn kept(backup: &Backup) -> String {
 /// Prints the total size of a phone's backups.
 fn total(phone: &Phone, names: &Names) {
     let name = names.of_phone(&phone.udid);
-    let disk = phone.disk_bytes.map_or_else(String::new, |bytes| {
-        format!(" ({} on the disk)", size(bytes))
-    });
+    // Snapshots share the files that did not change, which only `--sizes` measures.
+    let disk = match phone.disk_bytes {
+        Some(bytes) => format!(" ({} on the disk)", size(bytes)),
+        None if phone.snapshots > 1 => " before sharing".to_owned(),
+        None => String::new(),
+    };
     output::line(&format!(
         "{name}: {}, {}{disk}.",
         counted(phone.snapshots, "backup"),
