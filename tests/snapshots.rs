@@ -11,8 +11,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::rig::program::{Ran, program};
+use crate::rig::program::{Ran, in_a_terminal, program};
 use crate::rig::*;
 use idev_backup::simulator::{Phone, PhoneConfig};
 use regex::Regex;
@@ -383,4 +384,129 @@ fn errors_match_snapshots() {
         all.push_str(&session(&rig, &[&["create"]]));
     }
     assert_snapshot("errors-of-a-phone.txt", all);
+}
+
+/// Returns what a terminal shows after this output: later text on a line hides earlier text, and
+/// lines can be erased.
+fn screen(output: &str) -> String {
+    let mut lines: Vec<Vec<char>> = vec![Vec::new()];
+    let (mut row, mut column) = (0, 0);
+    let mut chars = output.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\r' => column = 0,
+            '\n' => {
+                (row, column) = (row + 1, 0);
+                if row == lines.len() {
+                    lines.push(Vec::new());
+                }
+            }
+            '\u{1b}' if chars.next_if_eq(&'[').is_some() => {
+                let mut number = String::new();
+                while let Some(digit) = chars.next_if(|c| !c.is_ascii_alphabetic()) {
+                    number.push(digit);
+                }
+                let count = number.parse().unwrap_or(1);
+                match chars.next() {
+                    Some('A') => row = usize::saturating_sub(row, count),
+                    Some('K') if number == "2" => lines[row].clear(),
+                    Some('K') => lines[row].truncate(column),
+                    // Colors, and the cursor that is hidden meanwhile.
+                    Some('m' | 'h' | 'l') => {}
+                    other => panic!("unknown sequence {number}{other:?}"),
+                }
+            }
+            c => {
+                let line = &mut lines[row];
+                while line.len() <= column {
+                    line.push(' ');
+                }
+                line[column] = c;
+                column += 1;
+            }
+        }
+    }
+    let text: Vec<String> = lines.iter().map(|line| line.iter().collect()).collect();
+    text.join("\n")
+}
+
+/// Returns what a terminal of so many columns shows of the main reports.
+fn on_a_terminal(columns: u16, variables: &[(&str, &str)]) -> String {
+    let steady_rig = Steady::new();
+    let (rig, store) = (&steady_rig.rig, &steady_rig.store);
+    let commands: &[&[&str]] = &[
+        &[],
+        &["create"],
+        &["list"],
+        &["info"],
+        &["usage"],
+        &["verify"],
+        &["prune", "-n", "--keep-last", "1"],
+        &["list", "-h"],
+        &["listt"],
+        &["info", "nothing"],
+    ];
+    let color = Regex::new("\u{1b}\\[[0-9;]+m").unwrap();
+    let mut all = String::new();
+    for args in commands {
+        let mut command = program(rig);
+        command.args(*args).env("TZ", "UTC").env("LANG", "C.UTF-8");
+        command
+            .env_remove("COLUMNS")
+            .env_remove("NO_COLOR")
+            .env_remove("LC_ALL");
+        command.env("TERM", "xterm").envs(variables.iter().copied());
+        command.env("IDEV_BACKUP_STORE", store);
+        let (code, shown) = in_a_terminal(&mut command, columns);
+        if variables.contains(&("NO_COLOR", "1")) {
+            assert!(!color.is_match(&shown), "{shown:?}");
+        }
+        let shown = screen(&shown);
+        all.push_str(&format!("$ idev-backup {}\n{shown}", args.join(" ")));
+        all.push_str(&format!("--- exit code {code}\n\n"));
+    }
+    // A phase that took a second or more has a line with its time, and durations have two forms.
+    let phases = Regex::new(r"(?m)^[A-Z][a-z ]+  +(\d+\.\d s|\d+:\d\d).*\n").unwrap();
+    steady(&phases.replace_all(&all, ""), store)
+}
+
+/// Checks the main reports on narrow, usual and wide terminals, without colors and without UTF-8.
+#[test]
+fn terminal_reports_match_snapshots() {
+    for columns in [40, 80, 120] {
+        let text = on_a_terminal(columns, &[]);
+        assert_snapshot(&format!("terminal-{columns}.txt"), text);
+    }
+    let plain = on_a_terminal(80, &[("NO_COLOR", "1")]);
+    assert_eq!(plain, on_a_terminal(80, &[]));
+    let ascii = on_a_terminal(80, &[("LANG", "C")]);
+    // The name of an app stays as it is.
+    let strange = |line: &&str| !line.is_ascii() && !line.contains("Größere Notizen");
+    assert_eq!(ascii.lines().find(strange), None);
+    assert_snapshot("terminal-80-ascii.txt", ascii);
+}
+
+/// A rig with one backup, and a path of constant length to its store: lines wrap by it.
+struct Steady {
+    rig: Rig,
+    store: PathBuf,
+}
+
+impl Steady {
+    fn new() -> Steady {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let rig = Rig::new();
+        let store = PathBuf::from(format!("/tmp/ib-{:07}-{count}", std::process::id()));
+        std::os::unix::fs::symlink(rig.store.root(), &store).unwrap();
+        let ran = run(&rig, &["create", "-q"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        Steady { rig, store }
+    }
+}
+
+impl Drop for Steady {
+    fn drop(&mut self) {
+        fs::remove_file(&self.store).ok();
+    }
 }
