@@ -510,3 +510,152 @@ impl Drop for Steady {
         fs::remove_file(&self.store).ok();
     }
 }
+
+/// Adds the fields of a JSON value to a list, with their types.
+fn add_fields(path: &str, value: &serde_json::Value, fields: &mut Fields) {
+    use serde_json::Value;
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(items) => {
+            for item in items {
+                add_fields(&format!("{path}[]"), item, fields);
+            }
+            "array"
+        }
+        Value::Object(object) => {
+            for (name, value) in object {
+                let is_udid =
+                    name.len() >= 25 && name.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+                let name = if is_udid { "UDID" } else { name };
+                let dot = if path.is_empty() { "" } else { "." };
+                add_fields(&format!("{path}{dot}{name}"), value, fields);
+            }
+            "object"
+        }
+    };
+    if !path.is_empty() && !path.ends_with("[]") {
+        fields.entry(path.to_owned()).or_default().insert(kind);
+    }
+}
+
+type Fields = std::collections::BTreeMap<String, BTreeSet<&'static str>>;
+
+/// Returns the fields of every event that these commands give.
+fn fields_of_events(rig: &Rig, commands: &[&[&str]]) -> String {
+    let mut events = std::collections::BTreeMap::<String, (Fields, BTreeSet<String>)>::new();
+    for args in commands {
+        let ran = run(rig, &[args, &["--json"][..]].concat());
+        for object in ran.objects() {
+            let event = object["event"].as_str().unwrap().to_owned();
+            // A job that is this short gives such an event only by chance.
+            if event == "progress" {
+                continue;
+            }
+            let (fields, of) = events.entry(event).or_default();
+            let words = args
+                .iter()
+                .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()));
+            let words: Vec<&str> = words.copied().take(2).collect();
+            of.insert(
+                if args[0] == "encryption" || args[0] == "export" || args[0] == "schedule" {
+                    words.join(" ")
+                } else {
+                    args[0].to_owned()
+                },
+            );
+            for name in ["version", "time", "udid", "event"] {
+                assert!(name == "udid" || object.get(name).is_some(), "{object}");
+            }
+            let mut object = object;
+            for name in ["version", "time", "udid", "event"] {
+                object.as_object_mut().unwrap().remove(name);
+            }
+            add_fields("", &object, fields);
+        }
+    }
+    let mut text = String::new();
+    for (event, (fields, of)) in events {
+        let of: Vec<String> = of.iter().map(|name| format!("`{name}`")).collect();
+        text.push_str(&format!("\n### {event}\n\nOf {}.\n\n", of.join(", ")));
+        if fields.is_empty() {
+            text.push_str("It has no fields of its own.\n");
+            continue;
+        }
+        text.push_str("| field | type |\n|---|---|\n");
+        for (field, kinds) in fields {
+            let kinds: Vec<&str> = kinds.into_iter().collect();
+            text.push_str(&format!("| `{field}` | {} |\n", kinds.join(", ")));
+        }
+    }
+    text
+}
+
+/// Checks that docs/guide/reference.md is what the program itself says: its commands and options,
+/// the keys of the config file, and the fields of the JSON that it prints.
+#[test]
+fn reference_matches_program() {
+    let rig = stocked();
+    let place = |name: &str| rig.dir.path().join(name).to_str().unwrap().to_owned();
+    let (to, photos, copies, adopted) = (
+        place("to"),
+        place("photos"),
+        place("copies"),
+        place("adopted"),
+    );
+    let mut text = run(&rig, &["__reference"]).out;
+    text.push_str(
+        "\n## JSON\n\nThe fields of each event, as the commands gave them in a test. Every event has \
+        `version`, `time` and\n`event`; one about a phone has `udid`. A field that can be absent or null \
+        may be missing here, and so\nis `progress`. [Scripts](scripts.md#json) says what they mean.\n",
+    );
+    let older = rig.store.snapshots().unwrap()[1]
+        .path()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let first: &[&[&str]] = &[
+        &["create", "--full"],
+        &["create", "--if-older-than", "1d"],
+        &["devices"],
+        &["list", "--sizes"],
+        &["info"],
+        &["usage"],
+        &["ls"],
+        &["ls", "latest", "HomeDomain"],
+        &["find", "*.db"],
+        &["diff", &older, "latest"],
+        &["verify"],
+        &["verify", "--deep"],
+        &["prune", "-n"],
+        &["pin", "latest"],
+        &["unpin", "latest"],
+        &["extract", "--to", &to],
+        &["export", "photos", "--to", &photos],
+        &["encryption", "status"],
+        &["encryption", "check", "latest"],
+        &["restore", "latest", "--dry-run"],
+        &["restore", "latest", "--rehearse"],
+        &["restore", "latest", "--yes"],
+        &["copy", "latest", &copies, "--new-store"],
+        &["copy", "latest", &copies],
+        &["adopt", &older, "--store", &adopted, "--new-store"],
+        &["delete", "latest", "--store", &copies, "--yes"],
+        &["retire", "Mira"],
+        &["retire", "Mira", "--undo"],
+        &["config", "show"],
+        &["schedule", "list"],
+        &["schedule", "status"],
+        &["doctor", "explain", "105"],
+        &["info", "nothing"],
+    ];
+    text.push_str(&fields_of_events(&rig, first));
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide/reference.md");
+    let assert = snapbox::Assert::new().action_env(snapbox::assert::DEFAULT_ACTION_ENV);
+    assert.eq(
+        Data::text(text),
+        Data::read_from(&page, Some(DataFormat::Text)).raw(),
+    );
+}

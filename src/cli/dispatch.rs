@@ -117,6 +117,7 @@ fn answer_hidden() -> Option<u8> {
     let first = words.next()?;
     match first.to_str()? {
         "__complete" => Some(commands::completions::answer(words, Cli::command())),
+        "__reference" => Some(commands::reference::run(Cli::command())),
         _ => None,
     }
 }

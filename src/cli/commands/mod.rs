@@ -25,6 +25,7 @@ pub(crate) mod man;
 pub(crate) mod pair;
 pub(crate) mod pin;
 pub(crate) mod prune;
+pub(crate) mod reference;
 pub(crate) mod restore;
 pub(crate) mod retire;
 pub(crate) mod schedule;
