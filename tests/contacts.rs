@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use base64::Engine;
 use idev_backup::base::progress::Silent;
 use idev_backup::content::contacts::Contacts;
 use idev_backup::export::contacts::{self, Format, Options, Report};
@@ -95,6 +96,15 @@ fn contacts_are_in_every_format() {
             "{line}\n{unfolded}"
         );
     }
+    let photo = "PHOTO:data:image/png;base64,";
+    let photo = unfolded
+        .lines()
+        .find_map(|line| line.strip_prefix(photo))
+        .unwrap();
+    let photo = base64::engine::general_purpose::STANDARD
+        .decode(photo)
+        .unwrap();
+    assert_eq!(photo, fs::read(to.join("pictures/Ana Größe.png")).unwrap());
     let page = read("contacts.html");
     assert!(page.contains("Ana Größe") && page.contains("نور الهدى"));
     for evil in ["<script>alert", "href=\"javascript:"] {

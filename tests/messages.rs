@@ -13,10 +13,13 @@ use idev_backup::export::messages::{self, Attachments, Format, Options, Report};
 use idev_backup::export::{Error, messages::Counts};
 use idev_backup::reader::Backup;
 use idev_backup::reader::passwords::NoPasswords;
+use idev_backup::simulator::{Password, PhoneConfig};
 use serde_json::Value;
 
 use crate::content::{backup_of, phone};
-use crate::rig;
+use crate::made::Made;
+use crate::rig::program::{ended, program};
+use crate::rig::{self, Rig, small};
 
 const ALL: [Format; 4] = [Format::Html, Format::Jsonl, Format::Csv, Format::Text];
 
@@ -37,6 +40,8 @@ fn export(backup: &Path, to: &Path, options: &Options) -> Result<Report, Error> 
 
 fn lines(to: &Path, name: &str) -> Vec<Value> {
     let text = fs::read_to_string(to.join(name)).unwrap();
+    // Some programs take these for the end of a line.
+    assert!(!text.contains(['\u{85}', '\u{2028}', '\u{2029}']));
     let line = |line| serde_json::from_str(line).unwrap();
     text.lines().map(line).collect()
 }
@@ -369,4 +374,113 @@ fn pages_are_whole_and_harmless() {
         let page = fs::read_to_string(to.join(decoded(page))).unwrap();
         assert!(page.contains(&format!(" id=\"{id}\"")), "{}", row[0]);
     }
+}
+
+/// Checks the program on an encrypted backup: the messages are those of the plain one, and nothing
+/// of them stays behind.
+#[test]
+fn program_exports_encrypted_backup() {
+    let config = PhoneConfig {
+        backup_password: Some(Password::new("simulated")),
+        key_rounds: 1000,
+        content: small(),
+        ..PhoneConfig::default()
+    };
+    let rig = Rig::with(config);
+    rig.try_create(&rig::options(), &Silent).unwrap();
+    let file = rig.dir.path().join("password");
+    fs::write(&file, "simulated\n").unwrap();
+    let to = rig.dir.path().join("out");
+    let temporary = rig.dir.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let ran = ended(
+        program(&rig)
+            .args([
+                "export",
+                "messages",
+                "latest",
+                "--format",
+                "jsonl,html",
+                "--to",
+            ])
+            .arg(&to)
+            .arg("--password-file")
+            .arg(&file)
+            .env("TMPDIR", &temporary),
+    );
+    assert_eq!(ran.code, 3, "{}", ran.all());
+    assert!(
+        ran.out
+            .contains("1 message cannot be decoded; it is marked."),
+        "{}",
+        ran.out
+    );
+    let found: BTreeSet<String> = lines(&to, "messages.jsonl")
+        .iter()
+        .map(|record| record["guid"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(found, true_guids(&rig.phone.truth()));
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+    let refused = ended(
+        program(&rig)
+            .args([
+                "export",
+                "messages",
+                "latest",
+                "--attachments",
+                "link",
+                "--to",
+            ])
+            .arg(rig.dir.path().join("links"))
+            .arg("--password-file")
+            .arg(&file),
+    );
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.contains("hint: use `--attachments copy`"),
+        "{}",
+        refused.err
+    );
+}
+
+/// Checks that a database that is cut or damaged anywhere is an error that names it, or gives what
+/// can be read and says that messages are missing.
+#[test]
+fn damaged_database_gives_the_rest() {
+    let phone = phone("18.6.2");
+    let entry = phone
+        .files()
+        .find(|file| file.path.ends_with("sms.db"))
+        .unwrap();
+    let mut whole = Vec::new();
+    std::io::copy(&mut entry.bytes(), &mut whole).unwrap();
+    let dir = rig::room();
+    let pages = whole.len() / 4096;
+    let (mut refused, mut partial) = (0, 0);
+    for page in (1..pages).step_by(3) {
+        let mut bytes = whole.clone();
+        if page % 2 == 0 {
+            bytes.truncate(page * 4096 + 100);
+        } else {
+            bytes[page * 4096..(page + 1) * 4096].fill(0xa5);
+        }
+        let mut made = Made::default();
+        made.file("HomeDomain", "Library/SMS/sms.db", &bytes);
+        let folder = dir.path().join(format!("backup-{page}"));
+        made.write(&folder);
+        let to = dir.path().join(format!("to-{page}"));
+        match export(&folder, &to, &options()) {
+            Err(e) => {
+                assert!(
+                    e.to_string().contains("HomeDomain/Library/SMS/sms.db"),
+                    "{e}"
+                );
+                refused += 1;
+            }
+            Ok(report) if report.damage.count > 0 || report.undecodable > 1 => partial += 1,
+            // The page held nothing that messages need.
+            Ok(_) => {}
+        }
+    }
+    assert!(partial > 5 && refused > 0, "{partial} {refused} of {pages}");
 }

@@ -272,6 +272,37 @@ fn backup_reports_match_snapshots() {
             "--to",
             &format!("{target}-photos"),
         ],
+        &[
+            "export",
+            "messages",
+            "latest",
+            "--to",
+            &format!("{target}-messages"),
+        ],
+        &[
+            "export",
+            "messages",
+            "latest",
+            "--to",
+            &format!("{target}-messages"),
+            "--json",
+        ],
+        &[
+            "export",
+            "messages",
+            "latest",
+            "--to",
+            &format!("{target}-ana"),
+            "--chat",
+            "nobody",
+        ],
+        &[
+            "export",
+            "contacts",
+            "latest",
+            "--to",
+            &format!("{target}-contacts"),
+        ],
     ];
     assert_snapshot("backup.txt", session(&rig, commands));
     let page = fs::read_to_string(page).unwrap();

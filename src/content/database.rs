@@ -39,6 +39,19 @@ impl Database {
         }
     }
 
+    /// Returns a database that SQL statements make, for tests.
+    #[cfg(test)]
+    pub(crate) fn in_memory(sql: &str) -> Result<Database, Box<dyn std::error::Error>> {
+        let made = Connection::open_in_memory()?;
+        made.execute_batch(sql)?;
+        let bytes = made.serialize(rusqlite::MAIN_DB)?.to_vec();
+        let scratch = Scratch::make(&mut &bytes[..], bytes.len() as u64);
+        Ok(Database {
+            scratch: scratch.map_err(|e| format!("{e:?}"))?,
+            place: "memory".to_owned(),
+        })
+    }
+
     /// Returns the connection.
     pub(crate) fn connection(&self) -> &Connection {
         self.scratch.connection()
@@ -136,21 +149,11 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn database(sql: &str) -> Result<Database, Box<dyn std::error::Error>> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("db");
-        Connection::open(&path)?.execute_batch(sql)?;
-        let bytes = std::fs::read(&path)?;
-        let scratch = Scratch::make(&mut &bytes[..], bytes.len() as u64);
-        Ok(Database {
-            scratch: scratch.map_err(|e| format!("{e:?}"))?,
-            place: "HomeDomain/x.db".to_owned(),
-        })
-    }
-
     #[test]
     fn unknown_schema_names_itself() -> Result<(), Box<dyn std::error::Error>> {
-        let db = database("CREATE TABLE message (text); CREATE VIEW chat AS SELECT 1 AS guid")?;
+        let db = Database::in_memory(
+            "CREATE TABLE message (text); CREATE VIEW chat AS SELECT 1 AS guid",
+        )?;
         assert!(db.needed("message", &["text"])?.has("text"));
         let lacks = |table, columns: &[&str]| match db.needed(table, columns) {
             Err(e) => e.to_string(),
@@ -158,18 +161,18 @@ mod tests {
         };
         assert_eq!(
             lacks("message", &["guid", "text", "date"]),
-            "the schema of HomeDomain/x.db is not known: its table message has no column guid, date"
+            "the schema of memory is not known: its table message has no column guid, date"
         );
         assert_eq!(
             lacks("chat", &[]),
-            "the schema of HomeDomain/x.db is not known: it has no table chat"
+            "the schema of memory is not known: it has no table chat"
         );
         Ok(())
     }
 
     #[test]
     fn absent_columns_are_null() -> Result<(), Box<dyn std::error::Error>> {
-        let db = database("CREATE TABLE message (text)")?;
+        let db = Database::in_memory("CREATE TABLE message (text)")?;
         let table = db.table("message")?;
         assert_eq!(
             table.select(&["ROWID", "text", "guid"]),

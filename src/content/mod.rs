@@ -6,6 +6,9 @@
 //! not have empty. A database without the tables that it must have is an error that names it.
 
 pub mod contacts;
+// The readers of messages and contacts do not need it; those of other kinds do.
+#[cfg_attr(not(test), allow(dead_code))]
+pub(crate) mod core_data;
 pub(crate) mod database;
 mod error;
 mod keyed_archive;

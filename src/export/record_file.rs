@@ -64,10 +64,25 @@ impl RecordFile {
         self.write_all(bytes).map_err(|e| cannot_write(&self.to, e))
     }
 
-    /// Writes a value as a line of JSON.
+    /// Writes a value as a line of JSON. Characters that some programs take for the end of a line are
+    /// escaped.
     pub(crate) fn json_line(&mut self, value: &impl Serialize) -> Result<(), Error> {
-        let written = serde_json::to_writer(&mut *self, value);
-        written.map_err(|e| cannot_write(&self.to, e.into()))?;
+        let line = serde_json::to_string(value).map_err(|e| cannot_write(&self.to, e.into()))?;
+        let is_line_break = |c| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');
+        if line.contains(is_line_break) {
+            for piece in line.split_inclusive(is_line_break) {
+                let mut characters = piece.chars();
+                match characters.next_back().filter(|c| is_line_break(*c)) {
+                    Some(c) => {
+                        let escaped = format!("{}\\u{:04x}", characters.as_str(), u32::from(c));
+                        self.write(&escaped)?;
+                    }
+                    None => self.write(piece)?,
+                }
+            }
+        } else {
+            self.write(&line)?;
+        }
         self.write("\n")
     }
 

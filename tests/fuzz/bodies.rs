@@ -9,16 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
+use idev_backup::backup_format::SCHEMA;
 use idev_backup::backup_format::keybag::KeyBag;
 use idev_backup::backup_format::manifest_db::{Db, Kind, Row};
 use idev_backup::backup_format::manifest_mbdb::{Mbdb, Record, Records};
 use idev_backup::backup_format::plists::{Info, ManifestPlist, Status};
-use idev_backup::backup_format::record::FileRecord;
+use idev_backup::backup_format::record::{FileRecord, MODE_FILE, file_id};
 use idev_backup::base::backup_path::BackupPath;
 use idev_backup::base::bounded_plist;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
+use idev_backup::content::messages::{Messages, Period, Which};
+use idev_backup::content::typedstream::attributed_text;
 use idev_backup::device::PairRecord;
 use idev_backup::export::files;
 use idev_backup::mobilebackup::{DeviceFault, Entry, Fault, Host, Request, Session};
@@ -270,6 +273,117 @@ pub fn keybag(bytes: &[u8]) {
             assert!(bag.unlock(&Secret::new(b"wrong".to_vec())).is_err());
         }
     }
+}
+
+/// Decodes an archived body. The ranges must follow one another within the text.
+pub fn typedstream(bytes: &[u8]) {
+    let Ok(body) = attributed_text(bytes) else {
+        return;
+    };
+    let mut covered = 0;
+    for run in body.runs() {
+        assert!(body.text[covered..].starts_with(run.text));
+        covered += run.text.len();
+        run.text("__kIMFileTransferGUIDAttributeName");
+        run.integer("__kIMMessagePartAttributeName");
+    }
+    assert!(covered <= body.text.len() && body.text.len() <= bytes.len() * 3);
+}
+
+/// Reads a message whose body, payload and summary are these bytes. The message is there, whatever
+/// they are.
+pub fn message(bytes: &[u8]) {
+    let folder = folder("message");
+    let (backup, database) = (folder.join("backup"), folder.join("sms.db"));
+    if !backup.exists() {
+        list(&backup, &[MESSAGES]);
+        let sms = rusqlite::Connection::open(&database).unwrap();
+        sms.execute_batch(
+            "CREATE TABLE message (guid TEXT UNIQUE, text, attributedBody, date, is_from_me, payload_data,
+                balloon_bundle_id, message_summary_info, date_edited);
+             CREATE TABLE chat (guid); CREATE TABLE handle (id);
+             CREATE TABLE chat_message_join (chat_id, message_id);
+             INSERT INTO message (guid, date, is_from_me, balloon_bundle_id, date_edited) VALUES
+                ('A', 1, 0, 'com.apple.messages.URLBalloonProvider', 1), ('B', 2, 0, 'org.example.app', 1);",
+        )
+        .unwrap();
+    }
+    let sms = rusqlite::Connection::open(&database).unwrap();
+    sms.execute(
+        "UPDATE message SET attributedBody = ?1, payload_data = ?1, message_summary_info = ?1",
+        [bytes],
+    )
+    .unwrap();
+    drop(sms);
+    std::fs::copy(&database, stored(&backup, MESSAGES)).unwrap();
+    let opened = Backup::open(&backup, &NoPasswords).unwrap();
+    let messages = Messages::open(&opened).unwrap();
+    let mut count = 0;
+    let read = messages.each(Which::WithoutChat, &Period::default(), |message| {
+        assert!(message.text.is_none() || message.undecodable.is_none());
+        count += 1;
+        true
+    });
+    assert!(read.is_ok() && count == 2);
+}
+
+/// The database of messages, and its write-ahead log, as domains and paths.
+const MESSAGES: (&str, &str) = ("HomeDomain", "Library/SMS/sms.db");
+const MESSAGES_WAL: (&str, &str) = ("HomeDomain", "Library/SMS/sms.db-wal");
+
+/// Creates a backup whose list names these files.
+fn list(backup: &Path, files: &[(&str, &str)]) {
+    std::fs::create_dir_all(backup).unwrap();
+    let list = rusqlite::Connection::open(backup.join("Manifest.db")).unwrap();
+    list.execute_batch(SCHEMA).unwrap();
+    for (domain, path) in files {
+        let record = FileRecord {
+            mode: MODE_FILE | 0o644,
+            ..FileRecord::default()
+        };
+        let id = file_id(domain, path);
+        std::fs::create_dir_all(backup.join(&id[..2])).unwrap();
+        let sql = "INSERT INTO Files VALUES (?1, ?2, ?3, 1, ?4)";
+        list.execute(sql, (&id, domain, path, record.encode()))
+            .unwrap();
+    }
+}
+
+/// Returns the place of a file in a backup.
+fn stored(backup: &Path, (domain, path): (&str, &str)) -> PathBuf {
+    let id = file_id(domain, path);
+    backup.join(&id[..2]).join(&id)
+}
+
+/// Reads a small database of messages with this write-ahead log. Reading ends, and finds at most
+/// the rows that both together can hold.
+pub fn wal(bytes: &[u8]) {
+    let folder = folder("wal");
+    let backup = folder.join("backup");
+    if !backup.exists() {
+        list(&backup, &[MESSAGES, MESSAGES_WAL]);
+        let sms = rusqlite::Connection::open(stored(&backup, MESSAGES)).unwrap();
+        sms.execute_batch(
+            "PRAGMA page_size = 512; CREATE TABLE message (guid, text, date);
+             CREATE TABLE chat (guid); CREATE TABLE handle (id);
+             CREATE TABLE chat_message_join (chat_id, message_id);
+             INSERT INTO message VALUES ('A', 'first', 1)",
+        )
+        .unwrap();
+    }
+    std::fs::write(stored(&backup, MESSAGES_WAL), bytes).unwrap();
+    let opened = Backup::open(&backup, &NoPasswords).unwrap();
+    let Ok(messages) = Messages::open(&opened) else {
+        return;
+    };
+    let mut count = 0;
+    let each = |_| {
+        count += 1;
+        true
+    };
+    // A log can damage the rows, and an error then says so.
+    drop(messages.each(Which::WithoutChat, &Period::default(), each));
+    assert!(count <= 1000 + bytes.len());
 }
 
 /// Checks, reads and extracts a backup with an untrusted list. Each operation must end, and may

@@ -176,3 +176,47 @@ for major in (1, 2):
     keep("mux", f"dialog-{major}", opened + dialog + large + b"\x04\xff" + b"\x07\xff" + b"\x06\x00")
     keep("mux", f"refused-{major}", told + b"\x03\x4e" + transfer(segment(major, 1, 4, b"no")) + transfer(segment(major, 9, 2)))
 keep("mux", "words", told + transfer(struct.pack(">IIIHH", 1, 20, 0xFEEDFACE, 0, 0) + b"\x03bad") + transfer(struct.pack(">II", 2, 16)))
+
+# Bodies of messages: two that an iPad with iOS 14 wrote (the competition UIUCTF 2021), and one with
+# an attachment, a link and a style, put together by hand.
+HEAD = b"\x04\x0bstreamtyped\x81\xe8\x03\x84\x01@\x84"
+received = HEAD + b"\x84\x84\x12NSAttributedString\x00\x84\x84\x08NSObject\x00\x85\x92\x84\x84\x84\x08NSString\x01\x94\x84\x01+"
+part = b"\x1d__kIMMessagePartAttributeName\x86\x92\x84\x84\x84\x08NSNumber\x00\x84\x84\x07NSValue\x00\x94\x84\x01*\x84\x99\x99\x00\x86"
+plain = received + b"\x04\xf0\x9f\xa4\xa2\x86\x84\x02iI\x01\x02\x92\x84\x84\x84\x0cNSDictionary\x00\x94\x84\x01i\x01\x92\x84\x96\x96" + part + b"\x86\x86"
+keep("typedstream", "received", plain)
+keep("typedstream", "sent", HEAD + bytes.fromhex(
+    "8484194e534d757461626c6541747472696275746564537472696e67008484124e5341747472696275746564537472696e670084"
+    "84084e534f626a6563740085928484840f4e534d757461626c65537472696e67018484084e53537472696e67019584012b0e5265"
+    "64416d6f67757323383731358684026949010e928484840c4e5344696374696f6e617279009584016901928498981d5f5f6b494d"
+    "4d657373616765506172744174747269627574654e616d658692848484084e534e756d626572008484074e5356616c7565009584"
+    "012a849b9b00868686"))  # fmt: skip
+file = b"\x22__kIMFileTransferGUIDAttributeName\x86\x92\x84\x96\x96\x09at_0_ABCD\x86"
+url = b"\x16__kIMLinkAttributeName\x86\x92\x84\x84\x84\x05NSURL\x00\x94\x84\x01c\x00\x92\x84\x96\x96\x14https://example.org/\x86\x86"
+keep("typedstream", "attachment", received + b"\x05\xef\xbf\xbcab\x86\x84\x02iI\x01\x01\x92\x84\x84\x84\x0cNSDictionary\x00\x94\x84\x01i\x01\x92\x84\x96\x96"
+     + file + b"\x86\x97\x02\x02\x92\x84\x98\x99\x01\x92\x84\x96\x96" + url + b"\x86\x86")  # fmt: skip
+
+# Blobs of a message: a body, a summary of edits, and payloads.
+keep("message", "body", plain)
+versions = [{"t": plain, "d": 725846400.5}, {"t": plain, "d": 725846460}]
+ranges = {"0": {"lo": 0, "le": 2}}
+keep("message", "summary", binary({"ec": {"0": versions}, "ep": [0], "rp": [1], "otr": ranges}))
+uid = plistlib.UID
+link = [
+    "$null", {"richLinkMetadata": uid(2), "$class": uid(6)}, {"title": uid(3), "URL": uid(4), "$class": uid(6)}, "A title",
+    {"NS.base": uid(0), "NS.relative": uid(5), "$class": uid(6)}, "https://example.org/", {"$classname": "X", "$classes": ["X"]},
+]  # fmt: skip
+keep("message", "link", binary({"$archiver": "NSKeyedArchiver", "$objects": link, "$top": {"root": uid(1)}, "$version": 100000}))
+app = ["$null", {"NS.keys": [uid(2), uid(3)], "NS.objects": [uid(4), uid(1)]}, "ldtext", "self", "Your move"]
+keep("message", "app", binary({"$archiver": "NSKeyedArchiver", "$objects": app, "$top": {"root": uid(1)}, "$version": 100000}))
+
+with tempfile.TemporaryDirectory() as made:
+    path = Path(made) / "db"
+    database = sqlite3.connect(path)
+    database.executescript("""PRAGMA page_size = 512; CREATE TABLE message (guid, text, date);
+        CREATE TABLE chat (guid); CREATE TABLE handle (id); CREATE TABLE chat_message_join (chat_id, message_id);
+        INSERT INTO message VALUES ('A', 'first', 1); PRAGMA journal_mode = WAL""")
+    for row in range(3):
+        database.execute("INSERT INTO message VALUES (?, 'later', 2)", [str(row)])
+        database.commit()
+    keep("wal", "three-transactions", Path(f"{path}-wal").read_bytes())
+    database.close()

@@ -4,8 +4,8 @@
     python3 tests/peers/run.py target/release/idev-backup
 
 Needs libimobiledevice-utils, sqlite3 and python3-venv. The judges written in Python
-(requirements.txt) are installed below target/peers. Every scene prints `ok NAME` or
-`FAIL NAME: why`. The last line counts them; the exit code is 1 if one failed.
+(requirements.txt, requirements-content.txt) are installed below target/peers. Every scene prints
+`ok NAME` or `FAIL NAME: why`. The last line counts them; the exit code is 1 if one failed.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ HERE = Path(__file__).resolve().parent
 FIXTURES = HERE.parents[1] / "fixtures" / "traffic"
 WORK = HERE.parents[1] / "target" / "peers"
 VENV = WORK / "venv"
+CONTENT_VENV = WORK / "venv-content"
 PHONE = ["--files", "400", "--bulk", "2x3M", "--seed", "7"]
 SECONDS_MAX = 300  # For each program.
 
@@ -443,6 +444,103 @@ def our_backups(report, ours, store, reference):
     report.scene("idevicebackup2 continues in our folder", next_client_goes_on)
 
 
+# Our exports, and the same content as other readers see it
+
+
+def json_lines(text):
+    return [json.loads(line) for line in text.splitlines() if line]
+
+
+def our_exports(report, ours, stage):
+    """Compares our exports with what other programs read in the same databases.
+
+    mvt reads the column `text` only, which phones fill up to iOS 15, and it stops at a time that is
+    a word, so it gets a copy without that one.
+    """
+    python, mvt = CONTENT_VENV / "bin" / "python", CONTENT_VENV / "bin" / "mvt-ios"
+
+    def exported(ios):
+        folder = stage / f"content-{ios}"
+        folder.mkdir(parents=True)
+        store = folder / "store"
+        with Phone(ours, folder, "--ios", ios):
+            run(ours, "create", "--new-store", "--store", store)
+        backup = next(b for b in store.iterdir() if (b / "Status.plist").is_file())
+        run(ours, "export", "messages", backup, "--to", folder / "messages", "--format", "jsonl", also_ok=[3])
+        run(ours, "export", "contacts", backup, "--to", folder / "contacts", "--format", "vcf,jsonl")
+        messages = json_lines((folder / "messages" / "messages.jsonl").read_text())
+        contacts = json_lines((folder / "contacts" / "contacts.jsonl").read_text())
+        check(len(messages) > 100 and len(contacts) > 5, f"{len(messages)} messages, {len(contacts)} contacts")
+        return backup, folder, messages, contacts
+
+    def bodies_agree(ios):
+        backup, _, messages, _ = exported(ios)
+        database = backup / "3d" / "3d0d7e5fb2ce288813306e4d4636395e047a3d28"
+        read = {body["guid"]: body for body in json_lines(run(python, HERE / "read_content.py", "bodies", database))}
+        compared = 0
+        for message in messages:
+            body = read.get(message["guid"])
+            if body is None:
+                continue
+            if "error" in body:
+                check("undecodable" in message, f"{message['guid']}: the judge says {body['error']}")
+                continue
+            # We join the texts around attachments by line breaks.
+            text = body["text"].replace("\ufffc", "").replace("\n", "")
+            ours_text = (message.get("text") or "").replace("\n", "")
+            check(text == ours_text, f"{message['guid']}: {text[:80]!r} is {ours_text[:80]!r}")
+            compared += 1
+        check(compared > 100, f"only {compared} bodies")
+
+    def mvt_agrees():
+        backup, folder, messages, contacts = exported("15.8.3")
+        copy = folder / "copy"
+        shutil.copytree(backup, copy)
+        database = copy / "3d" / "3d0d7e5fb2ce288813306e4d4636395e047a3d28"
+        run("sqlite3", database, "UPDATE message SET date = 0 WHERE typeof(date) = 'text'")
+        quiet = ["--disable-update-check", "--disable-indicator-update-check"]
+        run(mvt, *quiet, "check-backup", "--fast", "-o", folder / "mvt", copy)
+        known = {message["guid"]: message for message in messages}
+        texts = 0
+        for message in json.loads((folder / "mvt" / "sms.json").read_text()):
+            # Reactions are with their messages in our export.
+            if message["associated_message_type"] in range(1000, 4000) and message["guid"] not in known:
+                continue
+            ours_message = known[message["guid"]]
+            text = (message["text"] or "").replace("\ufffc", "").replace("\n", "").strip()
+            ours_text = (ours_message.get("text") or "").replace("\n", "").strip()
+            check(text == ours_text, f"{message['guid']}: {text[:80]!r} is {ours_text[:80]!r}")
+            sender = ours_message.get("sender", {}).get("address")
+            check(message["direction"] == "sent" or sender == message["phone_number"], f"{message['guid']}: {sender}")
+            texts += 1
+        check(texts > 60, f"only {texts} messages")
+        theirs = {(c["First"], c["Last"], c["value"]) for c in json.loads((folder / "mvt" / "contacts.json").read_text())}
+        lists = ("numbers", "mails", "urls", "related")
+        values = {(p.get("first"), p.get("last"), one["value"]) for p in contacts for name in lists for one in p.get(name, [])}
+        check(len(values) > 10 and values <= theirs, f"{values - theirs}")
+        # It shows anniversaries too, as numbers.
+        more = {value for _, _, value in theirs - values}
+        check(all(value.lstrip("-").isdigit() for value in more), f"{more}")
+
+    def cards_agree():
+        _, folder, _, contacts = exported("26.1")
+        read = json_lines(run(python, HERE / "read_content.py", "cards", folder / "contacts" / "contacts.vcf"))
+        check(len(read) == len(contacts), f"{len(read)} cards, {len(contacts)} contacts")
+        for card, person in zip(read, contacts):
+            for field in ("name", "first", "last", "organization", "note"):
+                wanted = (person.get(field) or "").replace("\r\n", "\n")
+                check((card[field] or "") == wanted, f"{person['name']}: {field} is {card[field]!r}")
+            for field in ("numbers", "mails"):
+                wanted = [one["value"] for one in person.get(field, [])]
+                check(card[field] == wanted, f"{person['name']}: {field} are {card[field]}")
+            check(card["has_picture"] == ("picture" in person), f"{person['name']}: {card['has_picture']}")
+
+    report.scene("pytypedstream decodes the bodies of iOS 18 as we do", lambda: bodies_agree("18.6.2"))
+    report.scene("pytypedstream decodes the bodies of iOS 12 as we do", lambda: bodies_agree("12.5.7"))
+    report.scene("mvt reads the messages and contacts that we export", mvt_agrees)
+    report.scene("vobject reads our cards", cards_agree)
+
+
 def replays(report, ours, stage):
     """Plays recorded scenes to the recorded programs, which must do the same again."""
 
@@ -485,10 +583,11 @@ def on_a_fresh_phone(report, ours, folder, act):
 
 def install_judges():
     WORK.mkdir(parents=True, exist_ok=True)
-    if not VENV.is_dir():
-        print(f"installing the Python judges into {VENV}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-    subprocess.run([VENV / "bin" / "pip", "install", "-q", "-r", HERE / "requirements.txt"], check=True)
+    for venv, requirements in ((VENV, "requirements.txt"), (CONTENT_VENV, "requirements-content.txt")):
+        if not venv.is_dir():
+            print(f"installing the Python judges into {venv}", flush=True)
+            subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        subprocess.run([venv / "bin" / "pip", "install", "-q", "-r", HERE / requirements], check=True)
 
 
 def main():
@@ -514,6 +613,7 @@ def main():
         ("ours-encrypted", our_encrypted_backups),
     ):
         on_a_fresh_phone(report, ours, stage / name, partial(act, reference=reference))
+    our_exports(report, ours, stage)
     replays(report, ours, stage)
     report.scene("demo", lambda: check(run(ours, "demo").strip(), "prints nothing"))
 

@@ -12,6 +12,7 @@ use crate::cli::render::unread::tell_unread;
 pub fn tell(report: &Report, style: output::Style) -> u8 {
     let is_good = report.problems.count == 0
         && report.undecodable == 0
+        && report.damage.count == 0
         && report.no_names.is_none()
         && report.complete;
     match style {
@@ -76,6 +77,14 @@ fn text(report: &Report) -> Vec<String> {
             let words = if number == 1 { one } else { many };
             lines.push(format!("  {} {words}", count(number)));
         }
+    }
+    for damage in &report.damage.first {
+        let chat = damage
+            .chat
+            .as_deref()
+            .map(|chat| format!("{}: ", output::one_line(chat)));
+        let chat = chat.unwrap_or_default();
+        lines.push(format!("  Messages are missing: {chat}{}.", damage.why));
     }
     lines.extend(problems(&report.problems));
     lines.extend(renamed(&report.renamed));

@@ -55,6 +55,8 @@ pub struct Messages {
     hasher: RandomState,
     /// True if the database has a table of recently deleted messages.
     has_deleted: bool,
+    /// The parts of the database that cannot be read.
+    damage: Vec<Error>,
 }
 
 /// A period: from `since`, up to but not including `until`.
@@ -93,7 +95,8 @@ impl Messages {
     /// Opens the messages of a backup.
     pub fn open(backup: &Backup) -> Result<Messages, Error> {
         let db = Database::open(backup, DOMAIN, PATH)?.ok_or(Error::Absent(Kind::Messages))?;
-        let rows = Rows::of(&db, backup)?;
+        let mut damage = Vec::new();
+        let rows = Rows::of(&db, backup, &mut damage)?;
         let handles = chats::handles(&db)?;
         let has_deleted = db.table("chat_recoverable_message_join")?.has("message_id");
         let mut messages = Messages {
@@ -103,9 +106,20 @@ impl Messages {
             reactions: Vec::new(),
             hasher: RandomState::new(),
             has_deleted,
+            damage,
         };
-        messages.reactions = messages.find_reactions()?;
+        let mut found = Vec::new();
+        if let Err(e) = messages.find_reactions(&mut found) {
+            messages.damage.push(e);
+        }
+        found.sort_unstable();
+        messages.reactions = found;
         Ok(messages)
+    }
+
+    /// Returns the reasons that reactions or attachments are missing, if the database is damaged.
+    pub fn damage(&self) -> &[Error] {
+        &self.damage
     }
 
     /// Returns the number of rows: messages, reactions and events.
@@ -309,14 +323,13 @@ impl Messages {
         }
     }
 
-    fn find_reactions(&self) -> Result<Vec<(u64, i64)>, Error> {
+    fn find_reactions(&self, found: &mut Vec<(u64, i64)>) -> Result<(), Error> {
         let failed = |e| self.db.failed(e);
         let Some(sql) = self.rows.reactions_sql() else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         let mut statement = self.db.connection().prepare(&sql).map_err(failed)?;
         let mut rows = statement.query([]).map_err(failed)?;
-        let mut found = Vec::new();
         while let Some(row) = rows.next().map_err(failed)? {
             let (Some(id), Some(target)) = (value::integer(row, 0), value::text(row, 1)) else {
                 continue;
@@ -327,7 +340,6 @@ impl Messages {
                 break;
             }
         }
-        found.sort_unstable();
-        Ok(found)
+        Ok(())
     }
 }

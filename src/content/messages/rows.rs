@@ -78,16 +78,23 @@ pub(super) struct Row {
 }
 
 impl Rows {
-    pub(super) fn of(db: &Database, backup: &Backup) -> Result<Rows, Error> {
+    /// Prepares to read rows. A table of attachments that cannot be read is added to `damage`.
+    pub(super) fn of(
+        db: &Database,
+        backup: &Backup,
+        damage: &mut Vec<Error>,
+    ) -> Result<Rows, Error> {
         let message = db.needed("message", &["guid", "text", "date", "is_from_me"])?;
         db.needed("chat_message_join", &["chat_id", "message_id"])?;
         let attachment = db.table("attachment")?;
         let join = db.table("message_attachment_join")?;
-        let attachments = if attachment.exists() && join.has("attachment_id") {
-            joined(db, &join.select(&["message_id", "attachment_id"]))?
-        } else {
-            Vec::new()
-        };
+        let mut attachments = Vec::new();
+        if attachment.exists() && join.has("attachment_id") {
+            let sql = join.select(&["message_id", "attachment_id"]);
+            damage.extend(joined(db, &sql, &mut attachments).err());
+            attachments.sort_unstable();
+            attachments.dedup();
+        }
         let files = if attachments.is_empty() {
             Paths::default()
         } else {
@@ -209,20 +216,17 @@ impl OpenRows<'_> {
 }
 
 /// Reads the pairs of a table that joins two others.
-fn joined(db: &Database, sql: &str) -> Result<Vec<(i64, i64)>, Error> {
+fn joined(db: &Database, sql: &str, pairs: &mut Vec<(i64, i64)>) -> Result<(), Error> {
     let failed = |e| db.failed(e);
     let mut statement = db.connection().prepare(sql).map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
-    let mut pairs = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
         pairs.extend(value::integer(row, 0).zip(value::integer(row, 1)));
         if pairs.len() == ROWS_MAX {
             break;
         }
     }
-    pairs.sort_unstable();
-    pairs.dedup();
-    Ok(pairs)
+    Ok(())
 }
 
 fn row_of(
@@ -277,6 +281,9 @@ fn row_of(
         && let Some((kind, takes_back)) = number(Column::TargetType).and_then(reactions::kind_of)
     {
         let target = reactions::target_of(&target);
+        // The row describes the reaction in words, which are shown if its message is gone.
+        let words = body::decode(text(Column::Text), bytes(Column::Body), Vec::new());
+        message.text = words.text;
         let reaction = Reaction {
             reaction: kind,
             emoji: text(Column::TargetEmoji),

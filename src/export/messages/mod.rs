@@ -99,6 +99,8 @@ pub struct Report {
     pub undecodable: u64,
     /// Counts of attachments.
     pub attachments: Counts,
+    /// The parts of the database that cannot be read, so that messages are missing.
+    pub damage: Listing<Damage>,
     /// The problems with single files.
     pub problems: Listing<Problem>,
     /// The files that got a number or another name because their own was taken or the disk cannot
@@ -106,6 +108,16 @@ pub struct Report {
     pub renamed: Listing<Renamed>,
     /// The parts of the backup's list that could not be read.
     pub unread: Unread,
+}
+
+/// A part of the database that cannot be read.
+#[derive(Debug, Clone, Serialize)]
+pub struct Damage {
+    /// The title of the conversation that is not complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat: Option<String>,
+    /// The reason.
+    pub why: String,
 }
 
 /// Counts of attachments.
@@ -178,7 +190,7 @@ pub fn export(
         monitor.phase(Phase::Extracting);
     }
     // Each message counts as some bytes, so that the progress shows them beside the attachments.
-    let expected = messages.attachment_bytes() + messages.count()? * MESSAGE_BYTES;
+    let expected = messages.attachment_bytes() + messages.count().unwrap_or(0) * MESSAGE_BYTES;
     let tally = Tally::new(0, expected, monitor, interrupt);
     let mut report = Report {
         to: to.display().to_string(),
@@ -187,6 +199,10 @@ pub fn export(
         no_names,
         ..Report::default()
     };
+    for e in messages.damage() {
+        let (chat, why) = (None, e.to_string());
+        report.damage.add(Damage { chat, why });
+    }
     let manner = Manner {
         overwrite: options.into.overwrite || resumed,
         all_modes: false,
@@ -237,6 +253,8 @@ fn name_people(messages: &mut Messages, backup: &Backup) -> Option<String> {
     }
 }
 
+/// The title of messages that belong to no conversation.
+const NO_CHAT: &str = "No conversation";
 /// The weight of a message in the progress, in bytes.
 const MESSAGE_BYTES: u64 = 256;
 
@@ -353,11 +371,17 @@ impl Run<'_, '_> {
                 writer.end(self.target, talk)?;
             }
         }
-        Ok(read?)
+        // The other conversations may be whole.
+        if let Err(e) = read {
+            let chat = Some(chat.map_or_else(|| NO_CHAT.to_owned(), words::title));
+            let why = e.to_string();
+            self.report.damage.add(Damage { chat, why });
+        }
+        Ok(())
     }
 
     fn begin<'c>(&mut self, chat: Option<&'c Chat>) -> Talk<'c> {
-        let title = chat.map_or_else(|| "No conversation".to_owned(), words::title);
+        let title = chat.map_or_else(|| NO_CHAT.to_owned(), words::title);
         self.report.chats += 1;
         let file_name = self.files.name_of(self.target, &title);
         Talk {

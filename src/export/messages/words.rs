@@ -138,12 +138,11 @@ pub(super) fn more(message: &Message) -> Vec<String> {
     }
     if let Some(lost) = &message.reaction_to {
         let what = reaction(lost.reaction.reaction, lost.reaction.emoji.as_deref());
-        let verb = if lost.takes_back {
-            "took back"
-        } else {
-            "reacted with"
-        };
-        lines.push(format!("{verb} {what}, to a message that is gone"));
+        lines.push(match (&message.text, lost.takes_back) {
+            (Some(text), _) => format!("{text} (a message that is gone)"),
+            (None, true) => format!("took back {what} from a message that is gone"),
+            (None, false) => format!("reacted with {what} to a message that is gone"),
+        });
     }
     if let Some(link) = &message.link {
         let parts = [&link.title, &link.summary, &link.url];

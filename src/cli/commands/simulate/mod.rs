@@ -6,6 +6,7 @@ mod parse;
 mod phone;
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::units::counted;
@@ -44,6 +45,9 @@ pub struct Simulate {
     /// The number of phones
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     phones: u32,
+    /// Write the truth about the messages and contacts of the first phone to this file, as JSON
+    #[arg(long, value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
+    truth: Option<PathBuf>,
     #[command(flatten)]
     phone: PhoneArgs,
     #[command(flatten)]
@@ -60,6 +64,9 @@ impl Simulate {
         let mut phones = Vec::new();
         for number in 0..self.phones {
             phones.push(Phone::new(self.phone.config(number)?));
+        }
+        if let (Some(file), Some(phone)) = (&self.truth, phones.first()) {
+            write_truth(file, phone)?;
         }
         let listen = with_scheme(&self.listen);
         let daemon = Daemon::start(&listen, phones).map_err(|e| {
@@ -87,6 +94,17 @@ impl Simulate {
         daemon.serve(&token);
         Ok(())
     }
+}
+
+fn write_truth(file: &Path, phone: &Phone) -> io::Result<()> {
+    let text = format!("{:#}\n", phone.truth());
+    std::fs::write(file, text).map_err(|e| {
+        let why = format!(
+            "cannot write {}: {e}\n  hint: name another file with --truth",
+            file.display()
+        );
+        io::Error::new(e.kind(), why)
+    })
 }
 
 fn with_scheme(address: &str) -> String {

@@ -303,7 +303,6 @@ fn reactions(story: &mut Story<'_>, talk: &Talk) -> rusqlite::Result<()> {
     let gone = story.plan.uuid(41, 1);
     react(story, Some(ANA), 2000, &format!("p:0/{gone}"))?;
     story.known("is_reaction", Value::Null);
-    story.known("text", Value::Null);
     story.known(
         "reaction_to",
         json!({ "target": { "guid": gone, "part": 0 }, "reaction": "love" }),
