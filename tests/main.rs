@@ -49,6 +49,7 @@ mod settings;
 mod setup;
 mod simulate;
 mod simulated_restore;
+mod simulated_wifi;
 mod snapshots;
 mod store_folder;
 mod stores;

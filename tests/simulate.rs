@@ -18,7 +18,7 @@ use crate::support::{
     mux_receive, mux_send, open, pair_request, receive_files, say,
 };
 
-fn tiny() -> PhoneConfig {
+pub fn tiny() -> PhoneConfig {
     PhoneConfig {
         content: Content {
             small: 300,
@@ -31,18 +31,18 @@ fn tiny() -> PhoneConfig {
     }
 }
 
-fn plugged(config: PhoneConfig) -> (Daemon, Arc<Phone>) {
+pub fn plugged(config: PhoneConfig) -> (Daemon, Arc<Phone>) {
     let phone = Phone::new(config);
     let daemon = Daemon::start("127.0.0.1:0", vec![phone.clone()]).unwrap();
     (daemon, phone)
 }
 
-fn paired(daemon: &Daemon) -> Computer {
+pub fn paired(daemon: &Daemon) -> Computer {
     Computer::pair(daemon.address(), device_ids(daemon.address())[0])
 }
 
 /// A computer that keeps a backup in memory, and may misbehave.
-struct Host {
+pub struct Host {
     files: BTreeMap<String, Vec<u8>>,
     folders: BTreeSet<String>,
     free: u64,
@@ -62,7 +62,7 @@ struct Host {
 }
 
 impl Host {
-    fn new() -> Host {
+    pub fn new() -> Host {
         Host {
             files: BTreeMap::new(),
             folders: BTreeSet::new(),
@@ -77,7 +77,7 @@ impl Host {
         }
     }
 
-    fn back_up(&mut self, computer: &Computer, phone: &Phone) -> io::Result<(u64, String)> {
+    pub fn back_up(&mut self, computer: &Computer, phone: &Phone) -> io::Result<(u64, String)> {
         self.run(computer, phone, false)
     }
 
@@ -85,8 +85,13 @@ impl Host {
         self.received.clear();
         self.messages.clear();
         let mut stream = begin_backup(computer, phone.udid().as_str(), full)?;
+        self.serve(&mut stream)
+    }
+
+    /// Answers the phone until it has sent its final response.
+    pub fn serve(&mut self, stream: &mut Stream) -> io::Result<(u64, String)> {
         loop {
-            let message = hear(&mut stream)?;
+            let message = hear(stream)?;
             let name = message[0].as_string().unwrap().to_owned();
             self.messages.push(name.clone());
             if let Some((kind, nth)) = self.leave_at
@@ -100,7 +105,7 @@ impl Host {
                 let code = response["ErrorCode"].as_unsigned_integer().unwrap();
                 return Ok((code, text.unwrap_or_default().to_owned()));
             }
-            self.obey(&mut stream, &name, &message)?;
+            self.obey(stream, &name, &message)?;
         }
     }
 
@@ -239,7 +244,7 @@ impl Host {
 
     /// Asserts that the host has every file of the phone, byte for byte, and beyond that only the
     /// three files of metadata.
-    fn assert_holds(&self, phone: &Phone) {
+    pub fn assert_holds(&self, phone: &Phone) {
         let root = phone.udid();
         let mut count = 0;
         for file in phone.files() {
@@ -260,7 +265,7 @@ impl Host {
 
 /// Waits until the phone has noticed that the computer disconnected, and has recorded the outcome
 /// of the backup. Until then the phone is busy.
-fn noticed(phone: &Phone, backups: usize) {
+pub fn noticed(phone: &Phone, backups: usize) {
     let patience = Instant::now() + Duration::from_secs(30);
     while phone.history().len() < backups && Instant::now() < patience {
         thread::sleep(Duration::from_millis(5));

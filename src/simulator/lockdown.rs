@@ -11,6 +11,7 @@ use super::phone::{Phone, Trust};
 use super::replay::{Answer, Replay};
 use super::socket::Socket;
 use super::tls::{DeviceKey, Link};
+use super::wifi::Visit;
 use super::{services, values};
 use crate::simulator::{replay, tls};
 use crate::transport::plist_stream::{self, Encoding};
@@ -26,8 +27,16 @@ const ANYBODYS: [&str; 2] = ["UntrustedHostBUID", "UntrustedHostAttached"];
 /// A computer that the owner trusts.
 #[derive(Debug, Clone)]
 pub(super) struct Pairing {
-    tls: Arc<ServerConfig>,
+    /// HostID of the computer.
+    pub(super) host: String,
+    pub(super) tls: Arc<ServerConfig>,
     escrow_bag: Vec<u8>,
+}
+
+/// Way on which a computer has reached the phone.
+pub(super) enum Way<'a> {
+    Cable,
+    Wifi(&'a Visit),
 }
 
 /// Action after a reply.
@@ -38,7 +47,7 @@ enum Next {
 }
 
 /// Serves one client until it disconnects.
-pub(super) fn serve(phone: &Phone, socket: Socket) {
+pub(super) fn serve(phone: &Phone, socket: Socket, way: &Way<'_>) {
     let mut link = Link::Plain(socket);
     let mut session: Option<Pairing> = None;
     let replay = phone.replay();
@@ -53,8 +62,10 @@ pub(super) fn serve(phone: &Phone, socket: Socket) {
         let answered = || match name {
             "StartSession" => start_session(phone, &request),
             "StopSession" => Ok((Dictionary::new(), Next::Close)),
+            // The classic pairing needs the cable.
+            "Pair" if matches!(way, Way::Wifi(_)) => Err("PairingProhibitedOverThisConnection"),
             "Pair" => pair(phone, &request).map(|reply| (reply, Next::Stay)),
-            _ => answer(phone, session.as_ref(), &request).map(|reply| (reply, Next::Stay)),
+            _ => answer(phone, session.as_ref(), &request, way).map(|reply| (reply, Next::Stay)),
         };
         let scripted = script.as_mut().and_then(|script| script.answer(&request));
         let (reply, next) = match scripted {
@@ -122,6 +133,7 @@ fn answer(
     phone: &Phone,
     session: Option<&Pairing>,
     request: &Dictionary,
+    way: &Way<'_>,
 ) -> Result<Dictionary, &'static str> {
     let text = |key: &str| request.get(key).and_then(Value::as_string);
     match text("Request").unwrap_or_default() {
@@ -144,6 +156,7 @@ fn answer(
             super::lock(&phone.state)
                 .values
                 .insert(place, value.clone());
+            phone.refresh_wifi().map_err(|_| "GenericFailure")?;
             Ok(super::dict([("Value", value.clone())]))
         }
         "RemoveValue" => {
@@ -155,6 +168,7 @@ fn answer(
                 key.to_owned(),
             );
             super::lock(&phone.state).values.remove(&place);
+            phone.refresh_wifi().map_err(|_| "GenericFailure")?;
             Ok(Dictionary::new())
         }
         "ValidatePair" => {
@@ -169,9 +183,11 @@ fn answer(
             state.pairings.remove(host).ok_or("InvalidHostID")?;
             // The next Pair request asks the owner again.
             (state.trusted, state.trust_asked) = (false, None);
+            drop(state);
+            phone.refresh_wifi().map_err(|_| "GenericFailure")?;
             Ok(Dictionary::new())
         }
-        "StartService" => start_service(phone, session, request),
+        "StartService" => start_service(phone, session, request, way),
         _ => Err("InvalidRequest"),
     }
 }
@@ -197,6 +213,7 @@ fn start_service(
     phone: &Phone,
     session: Option<&Pairing>,
     request: &Dictionary,
+    way: &Way<'_>,
 ) -> Result<Dictionary, &'static str> {
     let pairing = session.ok_or("SessionInactive")?;
     let service = request.get("Service").and_then(Value::as_string);
@@ -210,7 +227,12 @@ fn start_service(
         None if phone.is_locked() => return Err("PasswordProtected"),
         _ => {}
     }
-    let port = phone.open_port(service, &pairing.tls);
+    let port = match way {
+        Way::Cable => phone.open_port(service, &pairing.tls),
+        Way::Wifi(visit) => visit
+            .open_port(service, pairing)
+            .map_err(|_| "GenericFailure")?,
+    };
     Ok(super::dict([
         ("Port", u64::from(port).into()),
         ("EnableServiceSSL", (!phone.config.plain).into()),
@@ -255,8 +277,14 @@ fn pair(phone: &Phone, request: &Dictionary) -> Result<Dictionary, &'static str>
     let mut escrow_bag = uuid::Uuid::new_v4().as_bytes().to_vec();
     escrow_bag.extend(uuid::Uuid::new_v4().as_bytes());
     let reply = super::dict([("EscrowBag", Value::Data(escrow_bag.clone()))]);
-    let pairing = Pairing { tls, escrow_bag };
+    let pairing = Pairing {
+        host: host.to_owned(),
+        tls,
+        escrow_bag,
+    };
     state.pairings.insert(host.to_owned(), pairing);
+    drop(state);
+    phone.refresh_wifi().map_err(|_| "GenericFailure")?;
     Ok(reply)
 }
 

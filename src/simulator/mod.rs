@@ -23,6 +23,7 @@
 
 mod afc;
 mod apps;
+mod assertions;
 mod backup;
 mod content;
 mod contents;
@@ -30,6 +31,7 @@ mod dialog;
 mod entry;
 mod faults;
 mod files;
+mod heartbeat;
 mod keys;
 mod ledger;
 mod lockdown;
@@ -44,8 +46,10 @@ mod tls;
 mod unlock;
 mod usb;
 mod values;
+mod wifi;
 mod wire;
 
+pub use assertions::Assertion;
 pub use backup::restore::{RestoreOptions, RestoreOutcome};
 pub use content::Content;
 pub use entry::{Bytes, Entry, Kind};
@@ -56,6 +60,7 @@ pub use mux::Daemon;
 pub use phone::{Outcome, Passcode, Phone, PhoneConfig, Trust};
 pub use replay::{Departure, Replay};
 pub use usb::{Cable, Counts, Misstep, RedirError, UsbEvent};
+pub use wifi::{Wifi, WifiConfig, WifiFault};
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};

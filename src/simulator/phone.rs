@@ -1,14 +1,16 @@
 //! A simulated phone: its configuration and its state.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use plist::Value;
 use rustls::ServerConfig;
 
 use super::afc::Media;
+use super::assertions::Assertion;
 use super::backup::Memory;
 use super::backup::restore::RestoreOutcome;
 use super::content::{Content, Scan};
@@ -17,13 +19,13 @@ use super::entry::Entry;
 use super::faults::Fault;
 use super::keys::{Keys, Password};
 use super::ledger::Ledger;
-use super::lockdown::Pairing;
+use super::lockdown::{Pairing, Way};
 use super::notify::Hub;
 use super::replay::Replay;
 use super::services;
 use super::socket::Socket;
 use crate::base::udid::Udid;
-use crate::simulator::{faults, lockdown};
+use crate::simulator::{faults, lockdown, wifi};
 
 /// First port handed out to services. Ports above 32767 make sure that clients meet both signs of
 /// the byte-swapped, signed form.
@@ -185,6 +187,8 @@ pub struct Phone {
     pub(super) media: Media,
     pub(super) memory: Mutex<Memory>,
     pub(super) state: Mutex<State>,
+    /// The phone's presence on Wi-Fi, if it has one.
+    pub(super) wifi: Mutex<Weak<wifi::Shared>>,
 }
 
 /// State of a phone that can change at any time, apart from its backups.
@@ -194,6 +198,7 @@ pub(super) struct State {
     pub(super) trusted: bool,
     pub(super) pairings: HashMap<String, Pairing>,
     pub(super) values: HashMap<(String, String), Value>,
+    pub(super) assertions: HashMap<String, Assertion>,
     ports: HashMap<u16, (String, Arc<ServerConfig>)>,
     ports_given: u16,
     passcode_entered: bool,
@@ -223,6 +228,7 @@ impl Phone {
             media: Media::default(),
             memory: Mutex::new(memory),
             state: Mutex::default(),
+            wifi: Mutex::default(),
         };
         if let Some(password) = password {
             phone.encrypt_with(Some(password));
@@ -239,6 +245,7 @@ impl Phone {
             media: Media::default(),
             memory: Mutex::new(super::lock(&self.memory).after_a_cut()),
             state: Mutex::new(super::lock(&self.state).clone()),
+            wifi: Mutex::default(),
         })
     }
 
@@ -379,6 +386,12 @@ impl Phone {
         passed
     }
 
+    /// Tells the phone's Wi-Fi that its switch or its pairings may have changed.
+    pub(super) fn refresh_wifi(&self) -> io::Result<()> {
+        let wifi = super::lock(&self.wifi).upgrade();
+        wifi.map_or(Ok(()), |wifi| wifi.refresh())
+    }
+
     /// Opens a port for one connection to a service.
     pub(super) fn open_port(&self, service: &str, tls: &Arc<ServerConfig>) -> u16 {
         let mut state = super::lock(&self.state);
@@ -407,12 +420,12 @@ impl Phone {
     /// Serves one connection until it ends.
     pub(super) fn serve(self: &Arc<Self>, port: u16, socket: Socket) {
         if port == lockdown::PORT {
-            lockdown::serve(self, socket);
+            lockdown::serve(self, socket, &Way::Cable);
             return;
         }
         let service = super::lock(&self.state).ports.remove(&port);
         if let Some((name, tls)) = service {
-            services::serve(self, &name, &tls, socket);
+            services::serve(self, &name, &tls, socket, None);
         }
     }
 }

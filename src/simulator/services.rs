@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use plist::{Dictionary, Value};
 use rustls::ServerConfig;
@@ -10,12 +9,11 @@ use rustls::ServerConfig;
 use super::phone::Phone;
 use super::socket::Socket;
 use super::tls::Link;
-use super::{afc, apps, backup, notify};
+use super::wifi::Heart;
+use super::{afc, apps, assertions, backup, heartbeat, notify};
 use crate::transport::plist_stream::{self, Encoding, FrameError};
 
 const MESSAGE_BYTES_MAX: u32 = 1 << 20;
-/// Interval at which the phone checks that the computer still responds.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 
 type Serve = fn(&Arc<Phone>, Link) -> io::Result<()>;
 
@@ -35,13 +33,11 @@ const SERVICES: [(&str, Serve); 9] = [
     ("com.apple.springboardservices", |_, link| {
         dialog(link, springboard)
     }),
-    ("com.apple.mobile.assertion_agent", |_, link| {
-        dialog(link, |_| vec![Dictionary::new()])
-    }),
+    ("com.apple.mobile.assertion_agent", assertions::serve),
     ("com.apple.mobile.diagnostics_relay", |_, link| {
         dialog(link, diagnostics)
     }),
-    ("com.apple.mobile.heartbeat", |_, link| heartbeat(link)),
+    (heartbeat::NAME, |_, link| heartbeat::serve(link, None)),
 ];
 
 /// Returns true if the phone has a service of this name.
@@ -49,8 +45,14 @@ pub(super) fn known(name: &str) -> bool {
     SERVICES.iter().any(|(known, _)| *known == name)
 }
 
-/// Serves one connection to a service until it ends.
-pub(super) fn serve(phone: &Arc<Phone>, name: &str, tls: &Arc<ServerConfig>, socket: Socket) {
+/// Serves one connection to a service until it ends. `heart` is present for a heartbeat over Wi-Fi.
+pub(super) fn serve(
+    phone: &Arc<Phone>,
+    name: &str,
+    tls: &Arc<ServerConfig>,
+    socket: Socket,
+    heart: Option<&Heart>,
+) {
     let serve = SERVICES.iter().find(|(known, _)| *known == name);
     let link = if phone.config.plain {
         Ok(Link::Plain(socket))
@@ -58,6 +60,7 @@ pub(super) fn serve(phone: &Arc<Phone>, name: &str, tls: &Arc<ServerConfig>, soc
         Link::secure(socket, tls)
     };
     let served = link.and_then(|link| match (phone.replay(), serve) {
+        _ if heart.is_some() => heartbeat::serve(link, heart),
         (Some(replay), _) if replay.has(name) => replay.serve(name, link),
         (_, Some((_, serve))) => serve(phone, link),
         (_, None) => Ok(()),
@@ -69,7 +72,10 @@ pub(super) fn serve(phone: &Arc<Phone>, name: &str, tls: &Arc<ServerConfig>, soc
 }
 
 /// Answers each property list with property lists.
-fn dialog(mut link: Link, answer: fn(&Dictionary) -> Vec<Dictionary>) -> io::Result<()> {
+pub(super) fn dialog(
+    mut link: Link,
+    mut answer: impl FnMut(&Dictionary) -> Vec<Dictionary>,
+) -> io::Result<()> {
     loop {
         let request = match plist_stream::read(&mut link, MESSAGE_BYTES_MAX) {
             Ok(Value::Dictionary(request)) => request,
@@ -162,28 +168,4 @@ fn diagnostics(request: &Dictionary) -> Vec<Dictionary> {
     let known = request.get("Request").and_then(Value::as_string) == Some("Goodbye");
     let status = if known { "Success" } else { "UnknownRequest" };
     vec![super::dict([("Status", status.into())])]
-}
-
-fn heartbeat(mut link: Link) -> io::Result<()> {
-    loop {
-        let marco = super::dict([
-            ("Command", "Marco".into()),
-            ("Interval", HEARTBEAT.as_secs().into()),
-        ]);
-        plist_stream::write(&mut link, &Value::Dictionary(marco), Encoding::Xml)
-            .map_err(super::frame_error)?;
-        // A computer that does not answer within twice the interval counts as disconnected.
-        link.socket().set_read_timeout(Some(2 * HEARTBEAT))?;
-        plist_stream::read(&mut link, MESSAGE_BYTES_MAX).map_err(super::frame_error)?;
-        link.socket().set_read_timeout(Some(HEARTBEAT))?;
-        match plist_stream::read(&mut link, MESSAGE_BYTES_MAX) {
-            Err(FrameError::Io(e))
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                ) => {}
-            Ok(_) => {}
-            Err(e) => return Err(super::frame_error(e)),
-        }
-    }
 }

@@ -1,11 +1,12 @@
 //! The socket type of the simulation: TCP on all systems, a Unix socket where available, or a
-//! connection over USB.
+//! connection over USB or Wi-Fi.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::usb::Pipe;
+use super::wifi::Radio;
 use crate::trace::Tap;
 
 #[cfg(unix)]
@@ -24,6 +25,7 @@ enum Kind {
     #[cfg(unix)]
     Unix(UnixStream),
     Usb(Pipe),
+    Air(Radio),
 }
 
 /// Calls the same method on any kind of socket.
@@ -34,6 +36,7 @@ macro_rules! either {
             #[cfg(unix)]
             Kind::Unix($s) => $call,
             Kind::Usb($s) => $call,
+            Kind::Air($s) => $call,
         }
     };
 }
@@ -61,6 +64,11 @@ impl Socket {
         Socket::of(Kind::Usb(pipe))
     }
 
+    /// Wraps a connection over Wi-Fi.
+    pub(super) fn over_air(radio: Radio) -> Socket {
+        Socket::of(Kind::Air(radio))
+    }
+
     /// Returns a second handle to the connection, which records to the same channel.
     pub(super) fn try_clone(&self) -> io::Result<Socket> {
         let kind = match &self.kind {
@@ -68,6 +76,7 @@ impl Socket {
             #[cfg(unix)]
             Kind::Unix(s) => s.try_clone().map(Kind::Unix),
             Kind::Usb(s) => Ok(Kind::Usb(s.clone())),
+            Kind::Air(s) => s.try_clone().map(Kind::Air),
         };
         Ok(Socket {
             kind: kind?,
@@ -90,6 +99,7 @@ impl Socket {
                 s.cut();
                 Ok(())
             }
+            Kind::Air(s) => s.cut(),
         };
         match cut {
             Ok(()) | Err(_) => {}
@@ -106,6 +116,7 @@ impl Socket {
                 s.set_read_timeout(limit);
                 Ok(())
             }
+            Kind::Air(s) => s.set_read_timeout(limit),
         }
     }
 

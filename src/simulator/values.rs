@@ -112,10 +112,10 @@ fn domain_values(phone: &Phone, domain: &str) -> Dictionary {
                 Value::Array(vec!["en".into(), "de".into(), "ja".into()]),
             ),
         ]),
-        "com.apple.mobile.wireless_lockdown" => super::dict([
-            ("EnableWifiConnections", false.into()),
-            ("BonjourFullServiceName", "".into()),
-        ]),
+        // A phone whose switch for Wi-Fi was never touched lacks the key `EnableWifiConnections`.
+        "com.apple.mobile.wireless_lockdown" => {
+            super::dict([("BonjourFullServiceName", "".into())])
+        }
         "com.apple.mobile.data_sync" => {
             super::dict([("Contacts", Value::Dictionary(Dictionary::new()))])
         }

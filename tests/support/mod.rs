@@ -5,7 +5,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use idev_backup::transport::plist_stream::{self, Encoding};
@@ -32,6 +32,7 @@ pub fn dict<const N: usize>(entries: [(&str, Value); N]) -> Dictionary {
 }
 
 /// A paired computer.
+#[derive(Clone)]
 pub struct Computer {
     address: String,
     device: u64,
@@ -81,9 +82,21 @@ pub fn mux(address: &str, request: Dictionary) -> Dictionary {
     mux_receive(&mut stream).1
 }
 
+/// Prefix of the address of a phone on Wi-Fi.
+const WIFI: &str = "WIFI:";
+
 /// Connects to a port of a phone. The port is sent as Apple's clients send it: with its bytes
-/// swapped, as a signed number.
+/// swapped, as a signed number. Over Wi-Fi it connects to the port of the phone's address.
 pub fn connect(address: &str, device: u64, port: u16) -> Stream {
+    if let Some(lockdown) = address.strip_prefix(WIFI) {
+        let mut to: SocketAddr = lockdown.parse().unwrap();
+        if port != 62_078 {
+            to.set_port(port);
+        }
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_nodelay(true).unwrap();
+        return Box::new(stream);
+    }
     let mut stream = open(address);
     let number = i64::from(port.swap_bytes() as i16);
     mux_send(
@@ -182,6 +195,18 @@ impl Computer {
         assert!(!reply.contains_key("Error"), "{reply:?}");
         computer.escrow_bag = reply["EscrowBag"].as_data().unwrap().to_vec();
         computer
+    }
+
+    /// Returns the same computer, which reaches the phone over Wi-Fi.
+    pub fn on_wifi(&self, lockdown: SocketAddr) -> Computer {
+        Computer {
+            address: format!("{WIFI}{lockdown}"),
+            ..self.clone()
+        }
+    }
+
+    pub fn host_id(&self) -> &str {
+        &self.host_id
     }
 
     pub fn secure(&self, stream: Stream) -> Stream {

@@ -4,6 +4,7 @@
 mod cable;
 mod parse;
 mod phone;
+mod wifi;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use idev_backup::simulator::{Daemon, Phone};
 use idev_backup::trace::At;
 
 use self::phone::PhoneArgs;
+use self::wifi::WifiArgs;
 use crate::cli::args::trace::TraceArgs;
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::render::output;
@@ -49,6 +51,8 @@ pub struct Simulate {
     #[arg(long, value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     truth: Option<PathBuf>,
     #[command(flatten)]
+    wifi: WifiArgs,
+    #[command(flatten)]
     phone: PhoneArgs,
     #[command(flatten)]
     trace: TraceArgs,
@@ -61,6 +65,12 @@ impl Simulate {
             let phone = Phone::new(self.phone.config(0)?);
             return cable::serve(&with_scheme(address), &phone, self.mux_version);
         }
+        if self.wifi.is_wanted() && self.phones > 1 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "--wifi serves one phone\n  hint: leave out --phones",
+            ));
+        }
         let mut phones = Vec::new();
         for number in 0..self.phones {
             phones.push(Phone::new(self.phone.config(number)?));
@@ -68,6 +78,7 @@ impl Simulate {
         if let (Some(file), Some(phone)) = (&self.truth, phones.first()) {
             write_truth(file, phone)?;
         }
+        let wifi = self.wifi.join(&phones[0])?;
         let listen = with_scheme(&self.listen);
         let daemon = Daemon::start(&listen, phones).map_err(|e| {
             io::Error::new(
@@ -77,6 +88,9 @@ impl Simulate {
         })?;
         let recorder = self.trace.begin(At::Phone);
         if let Some(recorder) = recorder.map_err(|e| io::Error::other(e.to_string()))? {
+            if let Some(wifi) = &wifi {
+                wifi.record(recorder.clone());
+            }
             daemon.record(recorder);
         }
         // Before the address is known to anyone: a signal must not leave the socket behind.
@@ -84,6 +98,10 @@ impl Simulate {
         let mut stdout = io::stdout();
         writeln!(stdout, "USBMUXD_SOCKET_ADDRESS={}", daemon.address())?;
         stdout.flush()?;
+        if let Some(wifi) = &wifi {
+            wifi::print_addresses(wifi)?;
+            wifi::follow_commands(wifi)?;
+        }
         if !output::is_quiet() {
             let phones = counted(u64::from(self.phones), "simulated phone");
             output::tell(&format!(
