@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 #[cfg(unix)]
 use std::process::{Command, Stdio};
 
+use idev_backup::simulator::{Phone, PhoneConfig};
 use serde_json::Value;
 
 use crate::rig::program::{Ran, ended, program};
@@ -267,6 +268,95 @@ fn wrong_values_of_variables_are_named() {
         }
     }
     assert!(named > 30, "{named}");
+}
+
+/// Returns a rig with two connected phones.
+fn two_phones() -> Rig {
+    let rig = Rig::new();
+    rig.daemon.attach(Phone::new(PhoneConfig {
+        udid: OTHER_UDID.parse().unwrap(),
+        name: "Kitchen iPad".into(),
+        ..config()
+    }));
+    rig
+}
+
+/// Checks that `--device` selects the phone whose backup a command takes, in a store of two phones.
+#[test]
+fn device_selects_backups_of_one_phone() {
+    let rig = two_phones();
+    runs(&rig, &["create", "-q", "--all"], 0);
+    let to = rig.dir.path().join("to");
+    let to = to.to_str().unwrap();
+    let copies = rig.dir.path().join("copies");
+    let copies = copies.to_str().unwrap();
+    let commands = [
+        &["info"][..],
+        &["info", "latest"],
+        &["usage"],
+        &["verify", "--quick"],
+        &["ls", "HomeDomain"],
+        &["find", "latest", "*.db"],
+        &["tree", "latest", "HomeDomain"],
+        &["diff", "latest", "latest"],
+        &["tag", "latest", "before iOS 27"],
+        &["pin", "latest"],
+        &["unpin", "latest"],
+        &["encryption", "check", "latest"],
+        &["extract", "*.db", "--to", to],
+        &["copy", "latest", copies, "--new-store"],
+    ];
+    for args in commands {
+        let ran = runs(&rig, args, 1);
+        assert!(ran.err.contains("Kitchen iPad"), "{args:?}: {}", ran.err);
+    }
+    for args in commands {
+        let ran = ended(program(&rig).args(args).args(["-d", "Kitch"]));
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.all());
+    }
+    let ran = runs(&rig, &["info", "-d", "Kitch", "--json"], 0);
+    assert_eq!(ran.last_object()["udid"], OTHER_UDID);
+    let stamp = rig.store.snapshots().unwrap()[0].stamp().unwrap();
+    let ran = runs(&rig, &["info", &stamp[..8], "-d", "Mira", "--json"], 0);
+    assert_eq!(ran.last_object()["udid"], UDID);
+    // Only that phone is listed and checked.
+    runs(&rig, &["retire", "Mira"], 0);
+    let ran = runs(&rig, &["list", "-d", "Kitchen"], 0);
+    assert!(!ran.out.contains("Mira"), "{}", ran.out);
+    let overdue = ["list", "--check", "--overdue-after", "0s", "-q"];
+    runs(&rig, &[&overdue[..], &["-d", "Mira"]].concat(), 0);
+    runs(&rig, &[&overdue[..], &["-d", "Kitchen"]].concat(), 1);
+}
+
+/// Checks that `--device` is refused where it contradicts the backup, or no phone has the name.
+#[test]
+fn device_refuses_other_backups() {
+    let rig = two_phones();
+    runs(&rig, &["create", "-q", "--all"], 0);
+    let folder = rig.current();
+    for (args, words) in [
+        (
+            &["info", "Kitchen", "-d", "Mira"][..],
+            "of \"Mira\" in the store",
+        ),
+        (
+            &["info", folder.to_str().unwrap(), "-d", "Mira"],
+            "leave out --device",
+        ),
+        (
+            &["info", "-d", "Nobody"],
+            "holds no backup of a phone Nobody",
+        ),
+        (
+            &["list", "-d", "Nobody"],
+            "holds no backup of a phone Nobody",
+        ),
+        (&["list", "-d", "0000"], "matches 2 phones"),
+    ] {
+        let ran = runs(&rig, args, 1);
+        assert!(ran.err.contains(words), "{args:?}: {}", ran.err);
+    }
+    runs(&rig, &["verify", "--all", "-d", "Mira"], 2);
 }
 
 /// Checks that `simulate` says what it serves, and removes its socket when a signal ends it.

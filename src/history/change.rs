@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::list::Named;
+use super::list::{Named, Of};
 use crate::base::progress::{Event, Monitor};
 use crate::base::time;
 use crate::base::udid::Udid;
@@ -110,16 +110,17 @@ impl Chosen {
 
 /// Finds a snapshot in a store by its path or by any name that [`list::find`] understands.
 pub fn find<E: From<Error>>(store: Result<Store, E>, name: &str) -> Result<Chosen, E> {
-    find_or_current(store, Some(name))
+    find_of(store, Some(name), Of::Any)
 }
 
-/// Finds a snapshot as [`find`] does. Without a name, finds the current backup of the store's only
-/// phone.
-pub fn find_or_current<E: From<Error>>(
+/// Finds a snapshot as [`find`] does, of a certain phone. Without a name, finds the phone's current
+/// backup.
+pub fn find_of<E: From<Error>>(
     store: Result<Store, E>,
     name: Option<&str>,
+    of: Of,
 ) -> Result<Chosen, E> {
-    Ok(choose(list::resolve(store, name)?)?)
+    Ok(choose(list::resolve_of(store, name, of)?)?)
 }
 
 fn choose(named: Named) -> Result<Chosen, Error> {

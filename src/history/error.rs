@@ -23,12 +23,22 @@ pub enum Error {
     #[error("the store holds no backups yet")]
     NoBackups,
     /// No backup has the name.
-    #[error("{name:?} is neither a folder with a backup nor a backup in the store")]
+    #[error("{name:?} is neither a folder with a backup nor a backup {}", within(.phone.as_deref()))]
     NotFound {
         /// The name that was given.
         name: String,
+        /// The phone that was given, whose backups alone were considered.
+        phone: Option<String>,
         /// True if the name selects files of a backup rather than a backup.
         is_of_files: bool,
+    },
+    /// A folder was given as the backup, and a phone too.
+    #[error("{} is a folder, and the backup of a phone ({phone:?}) was asked for", .folder.display())]
+    FolderOfPhone {
+        /// The folder that was given.
+        folder: PathBuf,
+        /// The phone that was given.
+        phone: String,
     },
     /// No name was given, and the store holds backups of several phones.
     #[error("the store holds backups of several phones: {}", .phones.join(", "))]
@@ -102,6 +112,14 @@ pub enum Error {
     /// The copy of a backup is incomplete or damaged and was not put in place.
     #[error("the copy is damaged, so it was discarded: {}", .0.first_damage())]
     CopyDamaged(Box<verify::Report>),
+}
+
+/// Returns the place in which a backup was looked for.
+fn within(phone: Option<&str>) -> String {
+    match phone {
+        Some(phone) => format!("of {phone:?} in the store"),
+        None => "in the store".to_owned(),
+    }
 }
 
 impl Error {

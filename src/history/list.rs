@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::last_good;
+use super::{change, last_good};
 use crate::backup_format::plists::{self, Info, ManifestPlist, Status};
 use crate::base::phone_names::{head_is, matching};
 use crate::base::product_names;
@@ -141,6 +141,16 @@ pub struct Overview {
     pub free_bytes: Option<u64>,
 }
 
+impl Overview {
+    /// Leaves only one phone in the overview.
+    pub fn retain(&mut self, phone: &Udid) {
+        self.backups.retain(|backup| backup.udid == phone.as_str());
+        self.phones.retain(|other| other.udid == phone.as_str());
+        self.drafts.retain(|udid| udid == phone.as_str());
+        self.imports.retain(|udid| udid == phone.as_str());
+    }
+}
+
 /// Options of an overview.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
@@ -239,19 +249,48 @@ impl Named {
 
 /// Finds a backup as [`find`] does, with its identity.
 pub fn resolve<E: From<Error>>(store: Result<Store, E>, name: Option<&str>) -> Result<Named, E> {
-    resolve_of(store, name, None)
+    resolve_of(store, name, Of::Any)
 }
 
-/// Finds a backup as [`resolve`] does. If the store has several phones, `latest` means the current
-/// backup of `phone`, if it has one.
+/// Phone whose backup is meant. A phone is given by its UDID or name, or the beginning of either.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Of<'a> {
+    /// Any phone of the store.
+    #[default]
+    Any,
+    /// This phone, where the name of the backup fits backups of several phones. The store need not
+    /// have backups of it.
+    Preferably(&'a str),
+    /// This phone only.
+    Only(&'a str),
+}
+
+impl<'a> Of<'a> {
+    /// Returns the phone, if one is given.
+    fn phone(self) -> Option<&'a str> {
+        match self {
+            Of::Any => None,
+            Of::Preferably(phone) | Of::Only(phone) => Some(phone),
+        }
+    }
+}
+
+/// Finds a backup as [`resolve`] does, of a certain phone.
 pub fn resolve_of<E: From<Error>>(
     store: Result<Store, E>,
     name: Option<&str>,
-    phone: Option<&str>,
+    of: Of,
 ) -> Result<Named, E> {
     if let Some(path) = name.map(Path::new)
         && path.is_dir()
     {
+        if let Of::Only(phone) = of {
+            return Err(Error::FolderOfPhone {
+                folder: path.to_path_buf(),
+                phone: phone.to_owned(),
+            }
+            .into());
+        }
         return Ok(Named {
             folder: path.to_path_buf(),
             id: snapshot::find(path).map(|found| found.id().clone()),
@@ -260,11 +299,14 @@ pub fn resolve_of<E: From<Error>>(
     if name.is_some_and(|name| name.trim().is_empty()) {
         return Err(Error::EmptyName.into());
     }
-    Ok(in_store(&store?, name, phone)?)
+    Ok(in_store(&store?, name, of)?)
 }
 
-fn in_store(store: &Store, name: Option<&str>, phone: Option<&str>) -> Result<Named, Error> {
-    let snapshots = store.snapshots()?;
+fn in_store(store: &Store, name: Option<&str>, of: Of) -> Result<Named, Error> {
+    let snapshots = match of {
+        Of::Only(phone) => store.snapshots_of(&change::phone(store, phone)?)?,
+        Of::Any | Of::Preferably(_) => store.snapshots()?,
+    };
     let has_name = |snapshot: &&Snapshot| {
         // If the notes cannot be read, the backup has no names.
         let notes = store.notes(snapshot.udid()).ok();
@@ -313,7 +355,7 @@ fn in_store(store: &Store, name: Option<&str>, phone: Option<&str>) -> Result<Na
     if found.is_empty() && wanted != "latest" {
         found = current_of(wanted)?;
     }
-    if let Some(phone) = phone.filter(|_| found.len() > 1) {
+    if let Some(phone) = of.phone().filter(|_| found.len() > 1) {
         let phones = phones_named(store, phone)?;
         let is_of = |s: &&&Snapshot| phones.iter().any(|(udid, _)| udid == s.udid());
         let of_phone: Vec<&Snapshot> = found.iter().filter(is_of).copied().collect();
@@ -325,6 +367,10 @@ fn in_store(store: &Store, name: Option<&str>, phone: Option<&str>) -> Result<Na
         [one] => Ok(Named::of(one)),
         [] => Err(Error::NotFound {
             name: wanted.to_owned(),
+            phone: match of {
+                Of::Only(phone) => Some(phone.to_owned()),
+                Of::Any | Of::Preferably(_) => None,
+            },
             is_of_files: is_of_files(wanted),
         }),
         // A complete name outranks the beginnings of stamps.

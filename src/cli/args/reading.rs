@@ -4,17 +4,65 @@ use std::path::PathBuf;
 
 use clap::Args;
 use idev_backup::history;
-use idev_backup::history::list::{self, Named};
+use idev_backup::history::list::{self, Named, Of};
 use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::Known;
 
 use super::password::PasswordArgs;
+use crate::cli::args::device::OfPhoneArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::failure::Failure;
 
 /// Options that select a backup and open it.
 #[derive(Args, Clone)]
 pub struct ReadArgs {
+    #[command(flatten)]
+    named: NamedArgs,
+    #[command(flatten)]
+    phone: OfPhoneArgs,
+}
+
+impl ReadArgs {
+    /// Returns the backup's folder.
+    pub fn folder(&self) -> Result<PathBuf, Failure> {
+        let named = self.named.find(self.phone.of())?;
+        Ok(named.folder)
+    }
+
+    /// Takes the first word away if it names no backup: it then belongs to `rest`, the words that
+    /// follow, and the backup is the current one. A word that could be a mistyped backup stays, so
+    /// that the command fails instead of using another backup.
+    pub fn take_word(&mut self, rest: &[String]) -> Option<String> {
+        let word = self.named.backup.as_deref()?;
+        match self.named.find(self.phone.of()) {
+            Err(Failure::History(history::Error::NotFound { is_of_files, .. }))
+                if is_of_files || (rest.is_empty() && is_plain_name(word)) =>
+            {
+                self.named.backup.take()
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the options for the backup's password.
+    pub fn password(&self) -> &PasswordArgs {
+        &self.named.password
+    }
+
+    /// Opens the backup. Asks for the password if the backup is encrypted.
+    pub fn open(&self) -> Result<Backup, Failure> {
+        Ok(Backup::open(&self.folder()?, self.password())?)
+    }
+
+    /// Returns the password if it was given. Never prompts for it.
+    pub fn given_password(&self) -> Result<Option<Known>, Failure> {
+        self.named.given_password()
+    }
+}
+
+/// Options that select a backup and its password, for commands that connect to a phone too.
+#[derive(Args, Clone)]
+pub struct NamedArgs {
     /// The backup: a folder, or in the store a phone's name, `latest`, a date (2026-11-27) or
     /// PHONE@DATE [default: the current backup, if the store has one phone]
     backup: Option<String>,
@@ -24,42 +72,16 @@ pub struct ReadArgs {
     password: PasswordArgs,
 }
 
-impl ReadArgs {
-    /// Returns the backup's folder.
-    pub fn folder(&self) -> Result<PathBuf, Failure> {
-        self.named_of(None).map(|named| named.folder)
-    }
-
-    /// Returns the backup's folder and identity; `latest` means that of this phone, if the store
-    /// has one of it.
-    pub fn named_of(&self, phone: Option<&str>) -> Result<Named, Failure> {
-        // Needed only if the backup is not named by its path.
-        list::resolve_of(self.store.open(), self.backup.as_deref(), phone)
-    }
-
-    /// Takes the first word away if it names no backup: it then belongs to `rest`, the words that
-    /// follow, and the backup is the current one. A word that could be a mistyped backup stays, so
-    /// that the command fails instead of using another backup.
-    pub fn take_word(&mut self, rest: &[String]) -> Option<String> {
-        let word = self.backup.as_deref()?;
-        match list::resolve::<Failure>(self.store.open(), Some(word)) {
-            Err(Failure::History(history::Error::NotFound { is_of_files, .. }))
-                if is_of_files || (rest.is_empty() && is_plain_name(word)) =>
-            {
-                self.backup.take()
-            }
-            _ => None,
-        }
+impl NamedArgs {
+    /// Returns the backup's folder and identity.
+    pub fn find(&self, of: Of) -> Result<Named, Failure> {
+        // The store is needed only if the backup is not named by its path.
+        list::resolve_of(self.store.open(), self.backup.as_deref(), of)
     }
 
     /// Returns the options for the backup's password.
     pub fn password(&self) -> &PasswordArgs {
         &self.password
-    }
-
-    /// Opens the backup. Asks for the password if the backup is encrypted.
-    pub fn open(&self) -> Result<Backup, Failure> {
-        Ok(Backup::open(&self.folder()?, &self.password)?)
     }
 
     /// Returns the password if it was given. Never prompts for it.

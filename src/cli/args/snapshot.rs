@@ -3,6 +3,7 @@
 use clap::Args;
 use idev_backup::history::change::{self, Chosen, Noted};
 
+use crate::cli::args::device::OfPhoneArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
@@ -14,6 +15,8 @@ pub struct SnapshotArgs {
     /// The snapshot: its time or the beginning of it, its tag, `latest`, a phone, or its folder
     snapshot: String,
     #[command(flatten)]
+    phone: OfPhoneArgs,
+    #[command(flatten)]
     store: StoreArgs,
     /// Print JSON
     #[arg(long)]
@@ -23,7 +26,7 @@ pub struct SnapshotArgs {
 impl SnapshotArgs {
     /// Finds the snapshot.
     pub fn find(&self) -> Result<Chosen, Failure> {
-        change::find(self.store.open(), &self.snapshot)
+        change::find_of(self.store.open(), Some(&self.snapshot), self.phone.of())
     }
 
     /// Changes what is noted of the snapshot, and reports it with the words that `change` returns.

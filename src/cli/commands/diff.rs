@@ -12,6 +12,7 @@ use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::{Known, Passwords};
 use idev_backup::reader::{self, diff};
 
+use crate::cli::args::device::OfPhoneArgs;
 use crate::cli::args::password::{self, PasswordArgs, unread};
 use crate::cli::args::store::StoreArgs;
 use crate::cli::ctrl_c::interrupt;
@@ -33,6 +34,8 @@ pub struct Diff {
     before: String,
     /// The second backup, named in the same way
     after: String,
+    #[command(flatten)]
+    phone: OfPhoneArgs,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -62,8 +65,8 @@ impl Diff {
     }
 
     fn compare(&self) -> Result<u8, Failure> {
-        let folder = |name| list::find(self.store.open(), Some(name));
-        let (before, after) = (folder(&self.before)?, folder(&self.after)?);
+        let named = |name| list::resolve_of(self.store.open(), Some(name), self.phone.of());
+        let (before, after) = (named(&self.before)?.folder, named(&self.after)?.folder);
         let asked = Asked {
             args: &self.password,
             known: RefCell::new(None),

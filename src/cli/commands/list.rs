@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Args;
+use idev_backup::history::change;
 use idev_backup::history::list::{self, Look, Overview, Phone};
 
 use super::everywhere;
+use crate::cli::args::device::OfPhoneArgs;
 use crate::cli::args::store::{StoreArgs, path_parser};
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::failure::Failure;
@@ -27,7 +29,7 @@ use crate::cli::{exit, new_file};
 pub struct List {
     /// Show the backups of all stores that were used before and of Finder, iTunes, Apple Devices
     /// and iMazing
-    #[arg(long, conflicts_with_all = ["check", "metrics", "sizes", "wide"])]
+    #[arg(long, conflicts_with_all = ["check", "device", "metrics", "sizes", "wide"])]
     everywhere: bool,
     /// Exit with 1 if a phone is overdue, if its newest backup is damaged, or without any backup
     #[arg(long)]
@@ -46,6 +48,8 @@ pub struct List {
     sizes: bool,
     #[command(flatten)]
     overdue: OverdueArgs,
+    #[command(flatten)]
+    phone: OfPhoneArgs,
     #[command(flatten)]
     store: StoreArgs,
     /// Print JSON
@@ -121,7 +125,12 @@ impl List {
             overdue: self.overdue.limit(),
             now,
         };
-        Ok((list::overview(&self.store.open()?, &look)?, path))
+        let store = self.store.open()?;
+        let mut overview = list::overview(&store, &look)?;
+        if let Some(phone) = &self.phone.device {
+            overview.retain(&change::phone(&store, phone)?);
+        }
+        Ok((overview, path))
     }
 }
 

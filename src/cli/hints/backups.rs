@@ -145,12 +145,14 @@ pub fn history(error: &history::Error) -> Option<String> {
         Error::NotFound {
             name,
             is_of_files: true,
+            ..
         } => {
             return Some(format!(
                 "name the backup first, as in `idev-backup find latest '{name}'`; `idev-backup list` shows all of them"
             ));
         }
         Error::NotFound { .. } | Error::NoPhone(_) => LIST,
+        Error::FolderOfPhone { .. } => "leave out --device",
         Error::WhichPhone { .. } => {
             "add one of these names to the command, or the beginning of a phone's name"
         }

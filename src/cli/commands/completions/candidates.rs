@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use clap_complete::engine::CompletionCandidate;
 use idev_backup::base::time;
 use idev_backup::base::udid::Udid;
-use idev_backup::history::list;
+use idev_backup::history::list::{self, Of};
 use idev_backup::reader::backup::Backup;
 use idev_backup::reader::browse;
 use idev_backup::reader::passwords::NoPasswords;
@@ -229,7 +229,9 @@ fn in_backup(context: &Context, wanted: Wanted, current: &str) -> Vec<Candidate>
             .store
             .clone()
             .ok_or(idev_backup::history::Error::NoBackups);
-        list::find(store, name).ok()
+        let of = context.phone.as_deref().map_or(Of::Any, Of::Preferably);
+        let named = list::resolve_of(store, name, of).ok();
+        named.map(|named| named.folder)
     };
     let named = context
         .backup

@@ -14,6 +14,8 @@ pub struct Context {
     pub store: Option<Store>,
     /// The word in the place of the backup.
     pub backup: Option<String>,
+    /// The phone of the backup.
+    pub phone: Option<String>,
 }
 
 impl Context {
@@ -37,6 +39,7 @@ impl Context {
         Context {
             store: store.and_then(|store| Store::open(&store).ok()),
             backup: value(&matches, "backup"),
+            phone: value(&matches, "device"),
         }
     }
 }

@@ -9,6 +9,7 @@ use idev_backup::history::change::{self, Chosen};
 use idev_backup::history::{self, adopt};
 use idev_backup::store::Store;
 
+use crate::cli::args::device::OfPhoneArgs;
 use crate::cli::args::folders;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::{self, StoreArgs, path_parser};
@@ -35,7 +36,7 @@ pub struct Copy {
     #[arg(value_parser = path_parser())]
     target: PathBuf,
     /// Copy the newest backup of every phone in the store
-    #[arg(long)]
+    #[arg(long, conflicts_with = "device")]
     all: bool,
     /// With --all, copy the older backups too
     #[arg(long, requires = "all")]
@@ -43,6 +44,8 @@ pub struct Copy {
     /// Create the target store if it does not exist [default: only in a terminal]
     #[arg(long)]
     new_store: bool,
+    #[command(flatten)]
+    phone: OfPhoneArgs,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -58,7 +61,8 @@ impl Copy {
         }
         reported("copied", self.output.style(), |watch| {
             let name = self.snapshot.as_deref();
-            let from: Chosen = change::find_or_current::<Failure>(self.store.open(), name)?;
+            let from: Chosen =
+                change::find_of::<Failure>(self.store.open(), name, self.phone.of())?;
             let target = self.target_for(&from.store, watch)?;
             let came = adopt::copy(&from, &target, watch);
             let came = came.map_err(|e| of_copy(e, &target))?;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use idev_backup::device::connector::Connector;
 use idev_backup::doctor::Level;
+use idev_backup::history::list::Of;
 use idev_backup::reader::password_check;
 use idev_backup::reader::passwords::Known;
 use idev_backup::restore::subject::Source;
@@ -23,7 +24,7 @@ use self::what::WhatArgs;
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::output::OutputArgs;
-use crate::cli::args::reading::ReadArgs;
+use crate::cli::args::reading::NamedArgs;
 use crate::cli::args::value_parsers::{self, PATIENCE};
 use crate::cli::failure::Failure;
 use crate::cli::render::doctor::{self as render, show};
@@ -50,7 +51,7 @@ const WAIT_BACK: Duration = Duration::from_secs(20 * 60);
 #[command(verbatim_doc_comment)]
 pub struct Restore {
     #[command(flatten)]
-    read: ReadArgs,
+    read: NamedArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// `--device` was typed: a variable or the config file names a phone for any command, and not
@@ -114,7 +115,8 @@ impl Restore {
     }
 
     fn done(&self, watch: &Watch<'_>) -> Result<u8, Failure> {
-        let named = self.read.named_of(self.device.device.as_deref())?;
+        let phone = self.device.device.as_deref();
+        let named = self.read.find(phone.map_or(Of::Any, Of::Preferably))?;
         // Take the lock before showing the backup, and keep it while the user decides: a backup
         // that begins meanwhile would replace the data that the user agreed to restore. A dry run
         // asks nothing and needs no lock.

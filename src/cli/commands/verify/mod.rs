@@ -9,6 +9,7 @@ use idev_backup::history::list::{self, Named};
 use idev_backup::reader::passwords::{Known, Passwords};
 use idev_backup::verify::{self, Depth, Options, Repair, Report, Sample};
 
+use crate::cli::args::device::OfPhoneArgs;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::password::PasswordArgs;
 use crate::cli::args::store::StoreArgs;
@@ -37,7 +38,7 @@ pub struct Verify {
     #[arg(conflicts_with = "all")]
     backup: Option<String>,
     /// Verify the newest backup of every phone in the store
-    #[arg(long, conflicts_with = "repair")]
+    #[arg(long, conflicts_with_all = ["repair", "device"])]
     all: bool,
     /// With --all, verify the older backups too
     #[arg(long, requires = "all")]
@@ -57,6 +58,8 @@ pub struct Verify {
     repair: bool,
     #[command(flatten)]
     password: PasswordArgs,
+    #[command(flatten)]
+    phone: OfPhoneArgs,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -102,7 +105,7 @@ impl Verify {
 
     fn check_named(&self, watch: &Watch<'_>) -> Result<Checked, Failure> {
         // Needed only if the backup is not named by its path.
-        let named = list::resolve(self.store.open(), self.backup.as_deref())?;
+        let named = list::resolve_of(self.store.open(), self.backup.as_deref(), self.phone.of())?;
         let given = self.password.given()?.map(Known);
         self.check(named, given.as_ref(), watch)
     }
