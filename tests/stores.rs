@@ -225,6 +225,54 @@ fn first_use_names_the_next_step() {
         assert!(ran.err.contains("no store yet at"), "{}", ran.err);
         assert!(ran.err.contains("`idev-backup setup`"), "{}", ran.err);
     }
+    // An empty home is no mount point without its disk.
+    for args in [&["create"][..], &["watch"], &["create", "--all"]] {
+        let mut command = program(&rig);
+        let ran = ended(command.env_remove("IDEV_BACKUP_STORE").args(args));
+        assert_eq!(ran.code, 1, "{args:?}: {}", ran.all());
+        assert!(ran.err.contains("no store yet at"), "{}", ran.err);
+        assert!(
+            ran.err.contains("`idev-backup create --new-store`"),
+            "{}",
+            ran.err
+        );
+    }
+    let mut command = program(&rig);
+    let ran = ended(
+        command
+            .env_remove("IDEV_BACKUP_STORE")
+            .args(["list", "--everywhere"]),
+    );
+    assert_eq!(
+        (ran.code, ran.out.trim()),
+        (0, "No backups were found on this computer.")
+    );
+}
+
+/// Checks that a default store which was used before and is gone does not count as never made.
+#[test]
+#[cfg(target_os = "linux")]
+fn lost_default_store_is_not_new() {
+    let rig = Rig::new();
+    let default = |args: &[&str], code: i32| {
+        let mut command = program(&rig);
+        let ran = ended(command.env_remove("IDEV_BACKUP_STORE").args(args));
+        assert_eq!(ran.code, code, "{args:?}: {}", ran.all());
+        ran
+    };
+    default(&["create", "--new-store"], 0);
+    let store = rig.dir.path().join("home/data/idev-backup");
+    fs::rename(&store, rig.dir.path().join("away")).unwrap();
+    for args in [&["list"][..], &["create"]] {
+        let ran = default(args, 1);
+        assert!(
+            ran.err.contains("no store found at"),
+            "{args:?}: {}",
+            ran.err
+        );
+    }
+    let ran = default(&["list", "--everywhere"], 0);
+    assert!(ran.out.contains("offline since today"), "{}", ran.out);
 }
 
 /// Checks that suggested commands repeat a store that was typed, and no other.

@@ -82,6 +82,12 @@ pub enum Failure {
         /// True if the user has used other stores.
         has_others: bool,
     },
+    /// The default store does not exist, and the command may not make it without being asked to.
+    #[error("there is no store yet at {}", .path.display())]
+    NoStoreMade {
+        /// The folder of the default store.
+        path: PathBuf,
+    },
     /// The user did not agree.
     #[error("{0}")]
     Declined(&'static str),
@@ -106,9 +112,10 @@ impl Failure {
             Failure::Schedule(e) => e.kind(),
             Failure::Output { cause, .. } => FailureKind::of_disk(cause),
             Failure::NoPassword { .. } | Failure::Mistyped { .. } => FailureKind::WrongPassword,
-            Failure::Command { .. } | Failure::NoStoreYet { .. } | Failure::Declined(_) => {
-                FailureKind::Failed
-            }
+            Failure::Command { .. }
+            | Failure::NoStoreYet { .. }
+            | Failure::NoStoreMade { .. }
+            | Failure::Declined(_) => FailureKind::Failed,
             Failure::Interrupted => FailureKind::Interrupted,
         }
     }

@@ -58,6 +58,8 @@ pub struct Place {
 pub struct Search {
     /// The store in use, which need not exist.
     pub current: PathBuf,
+    /// True if the user named the store in use: then it is shown also if nothing is there.
+    pub is_named: bool,
     /// Stores that were used before.
     pub known: Vec<Known>,
     /// The folders of the user.
@@ -72,6 +74,8 @@ struct Candidate {
     program: &'static str,
     path: PathBuf,
     current: bool,
+    /// The user named it as the store in use.
+    named: bool,
     known: Option<Known>,
 }
 
@@ -134,6 +138,7 @@ fn candidates(search: &Search) -> Vec<Candidate> {
         program: OURS,
         path: path.to_path_buf(),
         current: path == search.current,
+        named: path == search.current && search.is_named,
         known: known.cloned(),
     };
     let known = |path: &Path| search.known.iter().find(|known| known.path == path);
@@ -147,6 +152,7 @@ fn candidates(search: &Search) -> Vec<Candidate> {
         program: folder.program,
         path: folder.path,
         current: false,
+        named: false,
         known: None,
     });
     all.extend(of_programs);
@@ -199,7 +205,7 @@ fn away(candidate: &Candidate, error: &store::Error) -> Option<Place> {
         store::Error::NoStore { cause, .. } => {
             let is_away = match cause {
                 Absence::DeadLink { .. } => true,
-                Absence::NotMounted(_) | Absence::Empty(_) => candidate.current,
+                Absence::NotMounted(_) | Absence::Empty(_) => candidate.named,
                 _ => false,
             };
             if candidate.known.is_some() || is_away {
@@ -223,6 +229,7 @@ mod tests {
             program: OURS,
             path: "/media/disk".into(),
             current: false,
+            named: false,
             known,
         }
     }

@@ -55,7 +55,7 @@ impl fmt::Display for Absence {
             ),
             Absence::Empty(folder) => write!(
                 f,
-                "{} is an empty folder, like a mount point whose disk is not mounted",
+                "{} is an empty folder; if it is a mount point, its disk is not mounted",
                 folder.display()
             ),
             Absence::Missing(above) => write!(

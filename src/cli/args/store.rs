@@ -45,7 +45,7 @@ impl StoreArgs {
             Ok(store)
         });
         let store = opened.map_err(|e| match e {
-            store::Error::NoStore { cause, .. } if self.is_unused(&cause) => {
+            store::Error::NoStore { cause, .. } if self.is_unused(&path, &cause) => {
                 let has_others = !folders::known_stores().is_empty();
                 Failure::NoStoreYet { path, has_others }
             }
@@ -55,10 +55,14 @@ impl StoreArgs {
         Ok(store)
     }
 
-    /// Returns true if no backup was made yet: nothing names a store, and the default folder does
-    /// not exist or is empty.
-    fn is_unused(&self, cause: &Absence) -> bool {
-        !self.is_named() && matches!(cause, Absence::Missing(_) | Absence::Empty(_))
+    /// Returns true if no backup was made yet: nothing names a store, the default folder does not
+    /// exist or is empty, and no store was used there before.
+    fn is_unused(&self, path: &Path, cause: &Absence) -> bool {
+        !self.is_named()
+            && matches!(cause, Absence::Missing(_) | Absence::Empty(_))
+            && folders::known_stores()
+                .iter()
+                .all(|known| known.path != path)
     }
 }
 
@@ -91,21 +95,40 @@ impl WritableStoreArgs {
 
     /// Opens the store. Plans a new one only if the user asked for it.
     pub fn open(&self) -> Result<Store, Failure> {
-        open(&self.store.path()?, self.new_store, self.is_typed)
+        self.plan(self.new_store)
     }
 
     /// Opens the store for a command that never runs as a job: a typed `--store` may create a new
     /// one, even in a script.
     pub fn open_by_hand(&self) -> Result<Store, Failure> {
         let asked = self.new_store || (self.is_typed && self.store.is_named());
-        open(&self.store.path()?, asked, self.is_typed)
+        self.plan(asked)
+    }
+
+    fn plan(&self, asked: bool) -> Result<Store, Failure> {
+        let path = self.store.path()?;
+        open(&path, asked, self.is_typed).map_err(|e| self.explained(e, &path))
     }
 
     /// Returns the path of the store, or an error if no store exists. Never creates one.
     pub fn check(&self) -> Result<PathBuf, Failure> {
         let path = self.store.path()?;
-        Store::open_made(&path)?;
+        Store::open_made(&path).map_err(|e| self.explained(e.into(), &path))?;
         Ok(path)
+    }
+
+    /// Explains that the default store was never made, instead of suspecting a disk.
+    fn explained(&self, error: Failure, path: &Path) -> Failure {
+        match error {
+            Failure::Store(store::Error::NoStore { cause, .. })
+                if self.store.is_unused(path, &cause) =>
+            {
+                Failure::NoStoreMade {
+                    path: path.to_path_buf(),
+                }
+            }
+            e => e,
+        }
     }
 }
 

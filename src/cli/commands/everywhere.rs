@@ -24,6 +24,7 @@ struct Everywhere<'a> {
 pub fn run(store: &StoreArgs, as_json: bool) -> Result<u8, Failure> {
     let places = everywhere(&Search {
         current: store.path()?,
+        is_named: store.is_named(),
         known: folders::known_stores(),
         home: folders::user(),
         silence_max: SILENCE_MAX,

@@ -105,6 +105,9 @@ fn by_cause(failure: &Failure) -> Option<String> {
             }
             .to_owned(),
         ),
+        Failure::NoStoreMade { .. } => {
+            Some("`idev-backup create --new-store` makes it and the first backup in it".to_owned())
+        }
         Failure::Declined(_) | Failure::Interrupted => None,
     }
 }

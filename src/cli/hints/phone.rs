@@ -1,5 +1,7 @@
 //! Advice for failures to reach a phone or to talk to it.
 
+use std::path::Path;
+
 use idev_backup::device;
 use idev_backup::device::listing::Device;
 use idev_backup::mobilebackup;
@@ -107,18 +109,8 @@ pub fn transport(error: &transport::Error) -> Option<String> {
             "USBMUXD_SOCKET_ADDRESS names this address: start a daemon there, or unset the \
             variable to use the system's daemon"
         }
-        Error::NoDaemon { .. } if cfg!(windows) => {
-            "install \"Apple Devices\" (or iTunes) from Microsoft and open it once, or set \
-            USBMUXD_SOCKET_ADDRESS; to try it without a phone: `idev-backup demo`"
-        }
-        Error::NoDaemon { .. } if cfg!(target_os = "macos") => {
-            "restart the Mac, because the system's own daemon should answer, or set \
-            USBMUXD_SOCKET_ADDRESS; to try it without a phone: `idev-backup demo`"
-        }
         Error::NoDaemon { .. } => {
-            "install and start usbmuxd (`sudo apt install usbmuxd`), or set \
-            USBMUXD_SOCKET_ADDRESS; on a computer with USB, omit `--transport` to use phones \
-            without usbmuxd; to try it without a phone: `idev-backup demo`"
+            return Some(start_usbmuxd(&|program| Path::new(program).exists()));
         }
         Error::Refused { number: 2, .. } => {
             "plug the phone in again and run the same command again"
@@ -131,6 +123,43 @@ pub fn transport(error: &transport::Error) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// Returns the step that makes usbmuxd answer on this system. `has` tells if a file exists.
+fn start_usbmuxd(has: &dyn Fn(&str) -> bool) -> String {
+    if cfg!(windows) {
+        return "install \"Apple Devices\" from Microsoft's store and open it once".to_owned();
+    }
+    if cfg!(target_os = "macos") {
+        return "restart the Mac: its own daemon should answer".to_owned();
+    }
+    let is_installed = [
+        "/usr/sbin/usbmuxd",
+        "/usr/bin/usbmuxd",
+        "/usr/local/sbin/usbmuxd",
+    ];
+    if is_installed.iter().any(|program| has(program)) {
+        // udev starts it too when a phone is plugged in, but not in every container.
+        return if has("/run/systemd/system") {
+            "run `sudo systemctl start usbmuxd`, and plug the phone in again"
+        } else {
+            "run `sudo usbmuxd`, and plug the phone in again"
+        }
+        .to_owned();
+    }
+    let installers = [
+        ("/usr/bin/apt-get", "apt install"),
+        ("/usr/bin/dnf", "dnf install"),
+        ("/usr/bin/zypper", "zypper install"),
+        ("/usr/bin/pacman", "pacman -S"),
+        ("/sbin/apk", "apk add"),
+    ];
+    match installers.iter().find(|(program, _)| has(program)) {
+        Some((_, install)) => {
+            format!("install usbmuxd with `sudo {install} usbmuxd`, and plug the phone in again")
+        }
+        None => "install the package usbmuxd, and plug the phone in again".to_owned(),
+    }
 }
 
 fn usb(trouble: &Trouble) -> Option<String> {
@@ -217,5 +246,23 @@ mod tests {
     fn udev_hint_has_rule_and_file() {
         let hint = install_udev_rule();
         assert!(hint.contains(udev_rule::RULE) && hint.contains(udev_rule::FILE));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn usbmuxd_step_fits_the_system() {
+        for (files, words) in [
+            (&["/usr/bin/apt-get"][..], "`sudo apt install usbmuxd`"),
+            (&["/usr/bin/pacman"], "`sudo pacman -S usbmuxd`"),
+            (&[], "install the package usbmuxd"),
+            (&["/usr/bin/apt-get", "/usr/sbin/usbmuxd"], "`sudo usbmuxd`"),
+            (
+                &["/usr/sbin/usbmuxd", "/run/systemd/system"],
+                "`sudo systemctl start usbmuxd`",
+            ),
+        ] {
+            let step = start_usbmuxd(&|file| files.contains(&file));
+            assert!(step.contains(words), "{files:?}: {step}");
+        }
     }
 }
