@@ -143,6 +143,7 @@ fn a_phone() -> Attached {
         device_id: 1,
         udid: "00008030-001C195E0A88802E".parse().unwrap(),
         via: Via::Usb,
+        is_replayed: false,
     }
 }
 

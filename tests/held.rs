@@ -117,6 +117,7 @@ fn phone() -> Attached {
         device_id: 1 << 32 | 1,
         udid: "00008130-001A2B3C4D5E6F70".parse().unwrap(),
         via: Via::Usb,
+        is_replayed: false,
     }
 }
 

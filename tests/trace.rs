@@ -503,6 +503,28 @@ fn replay_reports_client_departures() {
     );
 }
 
+/// Checks that the user's hooks do not run for the replay of a trace.
+#[test]
+#[cfg(unix)]
+fn replays_run_no_hooks() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = dir.path().join("ran");
+    let hook = format!("touch '{}'", ran.display());
+    let options = [
+        "--on-start",
+        &hook,
+        "--on-success",
+        &hook,
+        "--on-overdue",
+        &hook,
+        "--overdue-after",
+        "1s",
+    ];
+    let (_, create, _) = replayed("18.6.2-full-backup", &options);
+    assert_eq!(create, 0);
+    assert!(!ran.exists());
+}
+
 /// Checks that a client that begins with another backup than the recorded one gets a summary of
 /// its many departures.
 #[test]

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::hook_runner::HookRunner;
-use super::hooks::Turn;
+use super::hooks::{Hooks, Turn};
 use super::passcode_timer::{PasscodeTimer, Watched};
 use crate::backup::{self, Error, Options, Report};
 use crate::base::cancel::CancelToken;
@@ -129,6 +129,24 @@ pub struct Run<'a> {
 impl Run<'_> {
     /// Backs up one phone if the plan's conditions allow it now.
     pub fn back_up(&self, phone: &Attached) -> Result<Outcome, Error> {
+        let hooks = &self.plan.hooks;
+        let has_hooks = hooks.any() || hooks.notify;
+        if phone.is_replayed && (has_hooks || self.plan.overdue_after.is_some()) {
+            if has_hooks {
+                self.monitor
+                    .note("The phone is the replay of a trace, so no hooks run.".to_owned());
+            }
+            let plan = Plan {
+                hooks: Hooks::default(),
+                overdue_after: None,
+                ..self.plan.clone()
+            };
+            return Run {
+                plan: &plan,
+                ..*self
+            }
+            .back_up(phone);
+        }
         let last = last_good(self.store, &phone.udid);
         let now = SystemTime::now();
         let hooks = HookRunner {

@@ -225,6 +225,7 @@ mod tests {
                 device_id: 1,
                 udid: UDID.parse().unwrap(),
                 via: Via::Usb,
+                is_replayed: false,
             }]),
             on_usb: Some(vec![usb()]),
             programs: Some((Vec::new(), Vec::new())),

@@ -311,6 +311,7 @@ mod tests {
                 device_id: 1,
                 udid: "00008130-001A2B3C4D5E6F70".parse().unwrap(),
                 via: Via::Usb,
+                is_replayed: false,
             })
         }
     }

@@ -457,6 +457,7 @@ mod tests {
             device_id: 1,
             udid: UDID.parse().unwrap(),
             via: Via::Usb,
+            is_replayed: false,
         });
         health.encryption.is_on = Some(true);
         (health.capacity_bytes, health.free_bytes) = (Some(250 * GB), Some(170 * GB));

@@ -21,6 +21,7 @@ use crate::base::bounded_plist;
 use crate::base::cancel::CancelToken;
 use crate::base::udid::Udid;
 use crate::trace::Recorder;
+use crate::transport::usbmuxd::REPLAYED;
 
 /// Longest message accepted from a client, in bytes; a pair record has about 13 KB.
 const MESSAGE_BYTES_MAX: u32 = 1 << 20;
@@ -395,7 +396,7 @@ fn result(number: u64) -> Value {
 
 fn attached(id: u64, phone: &Phone) -> Value {
     let udid = phone.udid().as_str();
-    let properties = dictionary([
+    let mut properties = super::dict([
         ("ConnectionSpeed", 480_000_000u64.into()),
         ("ConnectionType", "USB".into()),
         ("DeviceID", id.into()),
@@ -405,8 +406,14 @@ fn attached(id: u64, phone: &Phone) -> Value {
         ("UDID", udid.into()),
         ("USBSerialNumber", udid.replace('-', "").as_str().into()),
     ]);
+    if phone.replay().is_some() {
+        properties.insert(REPLAYED.into(), true.into());
+    }
     message(
         "Attached",
-        [("DeviceID", id.into()), ("Properties", properties)],
+        [
+            ("DeviceID", id.into()),
+            ("Properties", Value::Dictionary(properties)),
+        ],
     )
 }

@@ -167,6 +167,9 @@ impl fmt::Display for Via {
     }
 }
 
+/// The property that marks a phone that is the replay of a trace. Other programs ignore it.
+pub(crate) const REPLAYED: &str = "Replayed";
+
 /// A phone as the daemon lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
@@ -176,6 +179,8 @@ pub struct Attached {
     pub udid: Udid,
     /// The kind of attachment.
     pub via: Via,
+    /// The phone is the replay of a trace, says the daemon that plays it.
+    pub is_replayed: bool,
 }
 
 impl Attached {
@@ -191,6 +196,7 @@ impl Attached {
             device_id: device_id?.as_unsigned_integer()?,
             udid: properties.get("SerialNumber")?.as_string()?.parse().ok()?,
             via,
+            is_replayed: properties.get(REPLAYED).and_then(Value::as_boolean) == Some(true),
         })
     }
 }

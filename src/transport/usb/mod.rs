@@ -120,6 +120,7 @@ impl Usb {
                     device_id: OURS | u64::from(phone.place),
                     udid,
                     via: Via::Usb,
+                    is_replayed: false,
                 }),
                 Ok(Err(_)) => {}
                 Err(trouble) => why = Some(trouble),
