@@ -20,6 +20,9 @@ use crate::store::disk;
 
 /// Number of files that wait for a thread.
 const WAITING: usize = 64;
+/// Number of files that a thread takes at a time. A small file is written faster than a lock
+/// changes hands, and a large one shall not keep many others waiting.
+const BATCH: usize = 8;
 /// Number of bytes to copy between two checks for cancellation.
 const CHUNK: u64 = 8 << 20;
 
@@ -71,9 +74,15 @@ pub(crate) fn fill<R>(
                 clones: !cfg!(target_os = "linux"),
             };
             scope.spawn(move || {
-                while let Some(task) = next(waiting) {
-                    if !tally.is_over() {
-                        writer.handle(&task);
+                loop {
+                    let batch = next(waiting);
+                    if batch.is_empty() {
+                        return;
+                    }
+                    for task in batch {
+                        if !tally.is_over() {
+                            writer.handle(&task);
+                        }
                     }
                 }
             });
@@ -84,9 +93,15 @@ pub(crate) fn fill<R>(
     })
 }
 
-fn next(waiting: &Mutex<Receiver<Task>>) -> Option<Task> {
+/// Waits for a file, and takes up to [`BATCH`] of those that wait; none if no more come.
+fn next(waiting: &Mutex<Receiver<Task>>) -> Vec<Task> {
     let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-    waiting.recv().ok()
+    let first = waiting.recv().ok();
+    let more = first.is_some().then(|| waiting.try_iter().take(BATCH - 1));
+    first
+        .into_iter()
+        .chain(more.into_iter().flatten())
+        .collect()
 }
 
 fn give(tasks: &SyncSender<Task>, tally: &Tally<'_>, task: Task) -> bool {

@@ -32,12 +32,14 @@ pub(crate) fn scan(bytes: &[u8]) -> Scan {
 
 /// Returns true if a file with this beginning is an XML property list in UTF-8 or UTF-16.
 pub(crate) fn is_xml(head: &[u8]) -> bool {
+    // Compare bytes: most files are neither, and decoding each as text took an eighth of a check.
     let text = match utf16_of(head) {
-        Some(text) => Cow::Owned(text),
-        None => String::from_utf8_lossy(head.strip_prefix(UTF8_MARK).unwrap_or(head)),
+        Some(text) => Cow::Owned(text.into_bytes()),
+        None => Cow::Borrowed(head.strip_prefix(UTF8_MARK).unwrap_or(head)),
     };
-    let is_declared = text.starts_with("<?xml") && text.contains("<plist");
-    is_declared || text.starts_with("<!DOCTYPE plist") || text.starts_with("<plist")
+    let has_plist = || text.windows(b"<plist".len()).any(|part| part == b"<plist");
+    let is_declared = text.starts_with(b"<?xml") && has_plist();
+    is_declared || text.starts_with(b"<!DOCTYPE plist") || text.starts_with(b"<plist")
 }
 
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
