@@ -9,7 +9,7 @@ use idev_backup::content::messages::{Messages, Part, Period, Which};
 use idev_backup::content::{Error, Kind};
 use idev_backup::reader::Backup;
 use idev_backup::reader::passwords::{Known, NoPasswords};
-use idev_backup::simulator::{Content, Phone, PhoneConfig};
+use idev_backup::simulator::{Content, Password, Phone, PhoneConfig};
 use serde_json::{Value, json};
 
 use crate::made::Made;
@@ -28,6 +28,51 @@ pub fn phone(ios: &str) -> std::sync::Arc<Phone> {
         },
         ..PhoneConfig::default()
     })
+}
+
+/// Returns a phone whose files include those that are only in encrypted backups.
+pub fn private_phone(ios: &str) -> std::sync::Arc<Phone> {
+    Phone::new(PhoneConfig {
+        ios: ios.to_owned(),
+        content: Content {
+            small: 0,
+            bulk: 0,
+            ..Content::default()
+        },
+        backup_password: Some(Password::new("password")),
+        key_rounds: 10,
+        ..PhoneConfig::default()
+    })
+}
+
+/// Replaces a database of a phone, after a change by SQL statements. `log` leaves the change in the
+/// write-ahead log.
+pub fn changed(phone: &Phone, name: &str, sql: &str, log: bool) -> Made {
+    let dir = rig::room();
+    let mut made = Made::default();
+    for entry in phone.files() {
+        let mut bytes = Vec::new();
+        std::io::copy(&mut entry.bytes(), &mut bytes).unwrap();
+        if !entry.path.ends_with(name) {
+            made.file(&entry.domain, &entry.path, &bytes);
+            continue;
+        }
+        let path = dir.path().join("db");
+        std::fs::write(&path, bytes).unwrap();
+        let db = rusqlite::Connection::open(&path).unwrap();
+        if log {
+            let wal = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;";
+            db.execute_batch(wal).unwrap();
+        }
+        db.execute_batch(sql).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        made.file(&entry.domain, &entry.path, &bytes);
+        if log {
+            let bytes = std::fs::read(dir.path().join("db-wal")).unwrap();
+            made.file(&entry.domain, &format!("{}-wal", entry.path), &bytes);
+        }
+    }
+    made
 }
 
 /// Writes the files of a phone as a backup in a folder, and returns its path.

@@ -12,6 +12,7 @@ mod support;
 #[cfg(target_os = "linux")]
 mod asking;
 mod cable;
+mod calls;
 mod captured;
 mod cli;
 mod completing;

@@ -65,6 +65,23 @@ impl Database {
         }
     }
 
+    /// Calls `each` for the rows of a query, until it returns false.
+    pub(crate) fn rows(
+        &self,
+        sql: &str,
+        mut each: impl FnMut(&rusqlite::Row<'_>) -> bool,
+    ) -> Result<(), Error> {
+        let failed = |e| self.failed(e);
+        let mut statement = self.connection().prepare(sql).map_err(failed)?;
+        let mut rows = statement.query([]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            if !each(row) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns a table; one without columns if the database has no such table.
     pub(crate) fn table(&self, name: &'static str) -> Result<Table, Error> {
         let columns = database::columns(self.connection(), name);

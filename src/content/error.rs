@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::base::failure_kind::FailureKind;
 use crate::reader;
+use crate::reader::backup::Backup;
 
 /// A kind of content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,10 @@ pub enum Kind {
     Messages,
     /// The contacts.
     Contacts,
+    /// The calls of telephone, FaceTime and other applications.
+    Calls,
+    /// The voicemail.
+    Voicemail,
 }
 
 impl Kind {
@@ -21,6 +26,8 @@ impl Kind {
         match self {
             Kind::Messages => "messages",
             Kind::Contacts => "contacts",
+            Kind::Calls => "calls",
+            Kind::Voicemail => "voicemail",
         }
     }
 
@@ -29,6 +36,8 @@ impl Kind {
         match self {
             Kind::Messages => "phones leave them out of backups while Messages in iCloud is on",
             Kind::Contacts => "its address book is not in the list of files",
+            Kind::Calls => "its call history is not in the list of files",
+            Kind::Voicemail => "phones have it only where the carrier offers visual voicemail",
         }
     }
 }
@@ -46,6 +55,12 @@ pub enum Error {
     /// The backup has no database of this kind.
     #[error("the backup has no {0}: {why}", why = .0.reason())]
     Absent(Kind),
+    /// The backup has no database of this kind, because phones include it only in encrypted backups.
+    #[error(
+        "the backup has no {0}: phones include them only in encrypted backups, and this one is \
+         not encrypted"
+    )]
+    OnlyInEncrypted(Kind),
     /// A database, or a part of it, cannot be read.
     #[error("cannot read {place}: {why}")]
     Unreadable {
@@ -68,6 +83,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the error for a backup without the database of a kind that phones include only in
+    /// encrypted backups.
+    pub(crate) fn absent_private(kind: Kind, backup: &Backup) -> Error {
+        if backup.is_encrypted() {
+            Error::Absent(kind)
+        } else {
+            Error::OnlyInEncrypted(kind)
+        }
+    }
+
     /// Returns the kind of failure.
     pub fn kind(&self) -> FailureKind {
         match self {

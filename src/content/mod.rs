@@ -5,6 +5,7 @@
 //! to the next. A reader asks a database for its tables and columns, and leaves fields that it does
 //! not have empty. A database without the tables that it must have is an error that names it.
 
+pub mod calls;
 pub mod contacts;
 // The readers of messages and contacts do not need it; those of other kinds do.
 #[cfg_attr(not(test), allow(dead_code))]
@@ -16,6 +17,7 @@ pub mod messages;
 mod time;
 pub mod typedstream;
 pub(crate) mod value;
+pub mod voicemail;
 
 pub use error::{Error, Kind};
 pub use time::Time;

@@ -59,6 +59,11 @@ impl Time {
         Timestamp::from_second(seconds).ok().map(Time)
     }
 
+    /// Returns the year in UTC.
+    pub(crate) fn year(self) -> i16 {
+        self.0.to_zoned(jiff::tz::TimeZone::UTC).year()
+    }
+
     fn after_2001(since: SignedDuration) -> Option<Time> {
         let epoch = Timestamp::from_second(EPOCH).ok()?;
         epoch.checked_add(since).ok().map(Time)

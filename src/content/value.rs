@@ -1,6 +1,8 @@
 //! Values of a row. Any column of a SQLite table can hold a value of any type, whatever its
 //! declaration says.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
@@ -48,4 +50,41 @@ pub(crate) fn bytes<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a [u8]> {
 /// Returns a time that counts seconds or nanoseconds since 2001.
 pub(crate) fn time(row: &Row<'_>, column: usize) -> Option<Time> {
     Time::since_2001(row.get_ref(column).ok()?)
+}
+
+/// Returns a time that counts seconds since 1970.
+pub(crate) fn time_since_1970(row: &Row<'_>, column: usize) -> Option<Time> {
+    let seconds = match row.get_ref(column).ok()? {
+        ValueRef::Real(number) => number,
+        _ => {
+            return integer(row, column)
+                .filter(|n| *n != 0)
+                .and_then(Time::since_1970);
+        }
+    };
+    Time::from_real(seconds - 978_307_200.0).filter(|_| seconds != 0.0)
+}
+
+/// Explains why a date is doubtful: it is no date, or its year is outside of `years`. `name` is the
+/// date in a sentence, such as "its end".
+pub(crate) fn doubt(
+    row: &Row<'_>,
+    column: usize,
+    time: Option<Time>,
+    name: &str,
+    years: RangeInclusive<i16>,
+) -> Option<String> {
+    if let Some(time) = time {
+        let year = time.year();
+        return (!years.contains(&year)).then(|| format!("{name} is in the year {year}"));
+    }
+    match row.get_ref(column).ok()? {
+        ValueRef::Null | ValueRef::Integer(0) => None,
+        ValueRef::Real(0.0) => None,
+        ValueRef::Blob(_) => Some(format!("{name} is not a date but bytes")),
+        _ => {
+            let value: String = text(row, column)?.chars().take(40).collect();
+            Some(format!("{name} is not a date: {value:?}"))
+        }
+    }
 }

@@ -14,6 +14,8 @@ pub(crate) mod page;
 pub(crate) mod photo_library;
 pub mod photos;
 pub(crate) mod record_file;
+pub mod records;
+pub(crate) mod words;
 pub(crate) mod workers;
 
 pub use error::Error;

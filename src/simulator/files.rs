@@ -8,10 +8,6 @@ use rusqlite::{Connection, MAIN_DB};
 /// A generated file: domain, path, contents.
 pub(super) type Made = (&'static str, &'static str, Arc<[u8]>);
 
-const CALLS: &str = "
-    CREATE TABLE ZCALLRECORD (Z_PK INTEGER PRIMARY KEY, ZDATE TIMESTAMP, ZDURATION FLOAT, ZADDRESS VARCHAR, ZORIGINATED INTEGER);
-    INSERT INTO ZCALLRECORD VALUES (1, 725846400.0, 61.5, '+447700900123', 1), (2, 725932800.0, 0.0, '+447700900124', 0);";
-
 const HISTORY: &str = "
     CREATE TABLE history_items (id INTEGER PRIMARY KEY, url TEXT NOT NULL UNIQUE, visit_count INTEGER NOT NULL);
     CREATE TABLE history_visits (id INTEGER PRIMARY KEY, history_item INTEGER NOT NULL, visit_time REAL NOT NULL, title TEXT);
@@ -66,11 +62,6 @@ pub(super) fn in_encrypted_backups() -> &'static [Made] {
                 database(HOME),
             ),
             ("HomeDomain", "Library/Safari/History.db", database(HISTORY)),
-            (
-                "HomeDomain",
-                "Library/CallHistoryDB/CallHistory.storedata",
-                database(CALLS),
-            ),
             (
                 "SystemPreferencesDomain",
                 "SystemConfiguration/com.apple.wifi.known-networks.plist",

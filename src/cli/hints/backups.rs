@@ -107,6 +107,9 @@ fn content(error: &content::Error) -> Option<String> {
             "turn off Messages in iCloud on the phone (Settings, your name, iCloud) and make a new \
             backup"
         }
+        Error::OnlyInEncrypted(_) => {
+            "`idev-backup encryption on` switches encryption on; the next backup has them"
+        }
         Error::Absent(_) => "`idev-backup info` shows what the backup lacks",
         Error::Unreadable { .. } => BROKEN_BACKUP,
         Error::UnknownSchema { .. } => {

@@ -18,6 +18,7 @@ mod pace;
 pub(crate) mod photos;
 pub(crate) mod progress;
 pub(crate) mod prune;
+pub(crate) mod records;
 pub(crate) mod rehearsal;
 pub(crate) mod restore;
 mod status_line;

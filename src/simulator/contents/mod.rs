@@ -5,12 +5,14 @@
 //! The truth is made from the same script as the database, not read from the database, so that a
 //! test can compare what a reader finds.
 
+mod calls;
 mod contacts;
 mod keyed_archive;
 mod messages;
 mod people;
 mod picture;
 mod typedstream;
+mod voicemail;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -73,6 +75,8 @@ impl Plan {
                 let mut contents = Contents::default();
                 contacts::add(self, &mut contents);
                 messages::add(self, &mut contents);
+                calls::add(self, &mut contents);
+                voicemail::add(self, &mut contents);
                 Arc::new(contents)
             })
             .clone()

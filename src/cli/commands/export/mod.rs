@@ -1,8 +1,11 @@
 //! `idev-backup export`: a command for each kind of content.
 
+mod calls;
 mod contacts;
 mod messages;
 mod photos;
+mod records;
+mod voicemail;
 
 use clap::{Args, Subcommand};
 
@@ -18,6 +21,8 @@ enum What {
     Photos(photos::Photos),
     Messages(messages::Messages),
     Contacts(contacts::Contacts),
+    Calls(calls::Calls),
+    Voicemail(voicemail::Voicemail),
 }
 
 impl Export {
@@ -27,6 +32,8 @@ impl Export {
             What::Photos(photos) => photos.run(),
             What::Messages(messages) => messages.run(),
             What::Contacts(contacts) => contacts.run(),
+            What::Calls(calls) => calls.run(),
+            What::Voicemail(voicemail) => voicemail.run(),
         }
     }
 }
