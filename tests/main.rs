@@ -46,6 +46,7 @@ mod records;
 mod replay;
 mod restore;
 mod restore_program;
+mod search;
 mod settings;
 mod setup;
 mod simulate;

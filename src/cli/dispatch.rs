@@ -67,6 +67,7 @@ enum Command {
     Usage(commands::usage::Usage),
     Ls(commands::ls::Ls),
     Find(commands::find::Find),
+    Search(commands::search::Search),
     Tree(commands::tree::Tree),
     #[command(visible_alias = "dump")]
     Cat(commands::cat::Cat),
@@ -375,6 +376,7 @@ fn obey(cli: Cli) -> u8 {
             c.settle();
             c.run()
         }
+        Command::Search(c) => c.run(),
         Command::Find(mut c) => {
             c.settle();
             c.run()

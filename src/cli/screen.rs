@@ -14,7 +14,7 @@ Usage: idev-backup [OPTIONS] <COMMAND>
 
 Commands:
   Back up      setup  create  devices  pair  unpair  encryption  doctor
-  See          list  info  usage  ls  find  tree  cat  diff
+  See          list  info  usage  ls  find  search  tree  cat  diff
   Get out      extract  export
   Trust        verify  restore
   Keep         prune  pin  unpin  tag  delete  retire  adopt  copy
@@ -42,7 +42,9 @@ pub fn advice(word: &str) -> Option<&'static str> {
             "`idev-backup usage --html FILE` writes a page; `idev-backup tree` and `ls` show the files"
         }
         "mount" => "`idev-backup extract --to FOLDER` writes the files of a backup to a folder",
-        "search" | "grep" => "`idev-backup find PATTERN` finds files by name",
+        "grep" => {
+            "`idev-backup search TEXT` searches messages and other content, `find PATTERN` finds files"
+        }
         "messages" | "sms" | "imessage" | "chats" => {
             "`idev-backup export messages --to FOLDER` writes conversations and attachments"
         }

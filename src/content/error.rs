@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::base::failure_kind::FailureKind;
 use crate::reader;
 use crate::reader::backup::Backup;
 
 /// A kind of content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
     /// The messages of the app Messages: iMessage, SMS, MMS and RCS.
@@ -27,6 +30,21 @@ impl Kind {
             Kind::Messages => "messages",
             Kind::Contacts => "contacts",
             Kind::Calls => "calls",
+            Kind::Voicemail => "voicemail",
+        }
+    }
+
+    /// Returns the kind as a word of the command line and of JSON: lower case, with hyphens.
+    pub fn name(self) -> String {
+        self.word().replace(' ', "-")
+    }
+
+    /// Returns the name of one entry.
+    pub fn one(self) -> &'static str {
+        match self {
+            Kind::Messages => "message",
+            Kind::Contacts => "contact",
+            Kind::Calls => "call",
             Kind::Voicemail => "voicemail",
         }
     }

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use idev_backup::base::time;
 use idev_backup::history;
 use idev_backup::history::list::{self, Named, Of};
 use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::Known;
+use idev_backup::store::{Snapshot, snapshot};
 
 use super::password::PasswordArgs;
 use crate::cli::args::device::OfPhoneArgs;
@@ -27,6 +29,24 @@ impl ReadArgs {
     pub fn folder(&self) -> Result<PathBuf, Failure> {
         let named = self.named.find(self.phone.of())?;
         Ok(named.folder)
+    }
+
+    /// Returns the folders of all backups of the phone whose backup is named, newest first, each
+    /// with its time.
+    pub fn snapshots(&self) -> Result<Vec<(PathBuf, Option<String>)>, Failure> {
+        let folder = self.folder()?;
+        let Some(snapshot) = snapshot::find(&folder) else {
+            return Err(history::Error::NotInStore(folder).into());
+        };
+        let backups = self.named.store.open()?.snapshots_of(snapshot.udid())?;
+        let named = |backup: &Snapshot| {
+            let date = list::describe(backup).date;
+            (
+                backup.path().to_path_buf(),
+                date.map(|date| time::when(&date)),
+            )
+        };
+        Ok(backups.iter().map(named).collect())
     }
 
     /// Takes the first word away if it names no backup: it then belongs to `rest`, the words that

@@ -29,6 +29,7 @@ pub(crate) mod reference;
 pub(crate) mod restore;
 pub(crate) mod retire;
 pub(crate) mod schedule;
+pub(crate) mod search;
 pub(crate) mod setup;
 pub(crate) mod simulate;
 pub(crate) mod tag;

@@ -21,6 +21,7 @@ pub(crate) mod prune;
 pub(crate) mod records;
 pub(crate) mod rehearsal;
 pub(crate) mod restore;
+pub(crate) mod search;
 mod status_line;
 pub(crate) mod table;
 pub(crate) mod taken;

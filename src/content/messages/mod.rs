@@ -14,6 +14,7 @@
 
 mod body;
 mod chats;
+mod find;
 mod payload;
 mod reactions;
 mod record;

@@ -39,6 +39,35 @@ pub struct Chat {
     pub services: Vec<String>,
 }
 
+impl Handle {
+    /// Returns the name of the person, else the address.
+    pub fn shown(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.address)
+    }
+}
+
+/// The most members that the title of a group names.
+const TITLE_MEMBERS: usize = 4;
+
+impl Chat {
+    /// Returns the title: the name of the conversation, else those of its members.
+    pub fn title(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        let members: Vec<&str> = self.participants.iter().map(Handle::shown).collect();
+        match (members.as_slice(), &self.identifier) {
+            ([], Some(identifier)) => identifier.clone(),
+            ([], None) => "Unknown".to_owned(),
+            (members, _) if members.len() > TITLE_MEMBERS => {
+                let more = members.len() - TITLE_MEMBERS;
+                format!("{} and {more} more", members[..TITLE_MEMBERS].join(", "))
+            }
+            (members, _) => members.join(", "),
+        }
+    }
+}
+
 /// A message, or an event in a conversation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Message {

@@ -7,29 +7,15 @@ use crate::content::messages::{
 
 /// The beginning of the line for a link.
 pub(super) const LINK: &str = "link: ";
-/// The most members that the title of a group names.
-const TITLE_MEMBERS: usize = 4;
 
 /// Returns the name of a person, else the address.
 pub(super) fn name(handle: &Handle) -> &str {
-    handle.name.as_deref().unwrap_or(&handle.address)
+    handle.shown()
 }
 
 /// Returns the title of a conversation.
 pub(super) fn title(chat: &Chat) -> String {
-    if let Some(name) = &chat.name {
-        return name.clone();
-    }
-    let members: Vec<&str> = chat.participants.iter().map(name).collect();
-    match (members.as_slice(), &chat.identifier) {
-        ([], Some(identifier)) => identifier.clone(),
-        ([], None) => "Unknown".to_owned(),
-        (members, _) if members.len() > TITLE_MEMBERS => {
-            let more = members.len() - TITLE_MEMBERS;
-            format!("{} and {more} more", members[..TITLE_MEMBERS].join(", "))
-        }
-        (members, _) => members.join(", "),
-    }
+    chat.title()
 }
 
 /// Returns true if a conversation fits a wish: a part of its title or of a member's name, or an

@@ -1,0 +1,81 @@
+//! Searches the content of one or more backups of a phone.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
+use serde::Serialize;
+
+use crate::content::items::{self, Item};
+use crate::content::query::Query;
+use crate::content::{Error, Kind};
+use crate::reader::backup::Backup;
+
+/// The most hits that are remembered, at 8 bytes each. Later ones may come twice.
+const HITS_MAX: usize = 4 << 20;
+
+/// A search through several backups, newest first.
+pub struct Search {
+    query: Query,
+    kinds: Vec<Kind>,
+    /// Hashes of the hits in newer backups.
+    seen: HashSet<u64>,
+    hasher: RandomState,
+}
+
+/// A kind that was not searched, or not to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// The kind.
+    pub kind: Kind,
+    /// True if the backup does not have it, which is no problem.
+    pub absent: bool,
+    /// The reason.
+    pub why: String,
+}
+
+impl Search {
+    /// Begins a search in these kinds.
+    pub fn new(query: Query, kinds: Vec<Kind>) -> Search {
+        Search {
+            query,
+            kinds,
+            seen: HashSet::new(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Returns the words that are searched.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// Searches a backup, which must be older than those before it. Calls `each` for every hit that
+    /// no newer backup has, until it returns false. Returns what was not searched.
+    pub fn backup(&mut self, backup: &Backup, mut each: impl FnMut(&Item) -> bool) -> Vec<Skipped> {
+        let mut skipped = Vec::new();
+        let mut goes_on = true;
+        for kind in &self.kinds {
+            if !goes_on {
+                break;
+            }
+            let searched = items::each(backup, *kind, &self.query, |item| {
+                let hash = self.hasher.hash_one((item.kind.word(), &item.key));
+                let is_new = if self.seen.len() < HITS_MAX {
+                    self.seen.insert(hash)
+                } else {
+                    !self.seen.contains(&hash)
+                };
+                goes_on = !is_new || each(&item);
+                goes_on
+            });
+            if let Err(e) = searched {
+                skipped.push(Skipped {
+                    kind: *kind,
+                    absent: matches!(e, Error::Absent(_) | Error::OnlyInEncrypted(_)),
+                    why: e.to_string(),
+                });
+            }
+        }
+        skipped
+    }
+}
