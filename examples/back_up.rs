@@ -16,6 +16,7 @@ use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::store::Store;
 use idev_backup::transport::Transport;
+use idev_backup::transport::network::Options as Wireless;
 use idev_backup::{CancelToken, Monitor};
 
 /// Prints the phases and the problems of the run.
@@ -36,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os().nth(1).ok_or("usage: back_up FOLDER")?;
     let folder = PathBuf::from(folder);
     let token = CancelToken::new(Arc::default());
-    let transport = Transport::choose(None, token.clone())?;
+    let transport = Transport::choose(None, Wireless::default(), token.clone())?;
     let connector = Connector::new(transport, folder.join("pairing"), Pin::PairRecord, token);
 
     let phone = connector.phone(None)?;

@@ -65,12 +65,14 @@
 //! # Features
 //!
 //! * `cli` (default): the program `idev-backup`. An embedded library leaves it out.
+//! * `network` (default): finds phones over Wi-Fi by DNS-SD. Without it, a phone is reached over
+//!   Wi-Fi at an address that the caller gives.
 //! * `usb` (default): phones on USB without a daemon, through libusb.
 //! * `simulator` (part of `cli`): the simulated phone, and the rehearsal of a restore.
 //! * `keyring`: backup passwords in the system's credential store, for the program.
 //!
 //! With `default-features = false`, the crate reads, checks and stores backups and talks to phones
-//! through usbmuxd, without the crates of a command line and without libusb.
+//! through usbmuxd or at an address, without the crates of a command line and without libusb.
 //!
 //! # Stability
 //!

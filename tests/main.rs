@@ -64,3 +64,5 @@ mod unread;
 mod usb;
 mod usbredir;
 mod verify;
+#[cfg(target_os = "linux")]
+mod wifi;

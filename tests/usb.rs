@@ -849,7 +849,7 @@ fn program_prints_udev_rule() {
     assert!(
         String::from_utf8(wrong.stderr)
             .unwrap()
-            .contains("usbmuxd or usb")
+            .contains("usbmuxd, usb or network")
     );
 }
 

@@ -12,12 +12,14 @@ use crate::backup_format::plists::Status;
 use crate::base::progress::{Monitor, Phase};
 use crate::base::udid::Udid;
 use crate::device::connector::{Connector, State};
+use crate::device::power_assertion::PowerAssertion;
 use crate::device::sync_lock::SyncLock;
-use crate::device::{Session, passcode_prompt};
+use crate::device::{self, Session, passcode_prompt};
 use crate::mobilebackup::error_codes::{self, Refusal};
 use crate::mobilebackup::{self, Verdict};
 use crate::reader::{self, password_check};
 use crate::store::{Draft, Store};
+use crate::transport::Via;
 
 /// Everything that the dialog with the phone needs.
 pub(super) struct Dialog<'a> {
@@ -38,6 +40,8 @@ impl Dialog<'_> {
         draft: &mut Draft,
         seconds: &mut Seconds,
     ) -> Result<Course, Error> {
+        // Held until the phone's verdict: over Wi-Fi, a phone that sleeps leaves the network.
+        let _awake = self.keep_awake(session)?;
         let sync = SyncLock::take(session, &self.connector.token)?;
         self.monitor.phase(Phase::Describing);
         let clock = Instant::now();
@@ -82,6 +86,22 @@ impl Dialog<'_> {
             seconds.finish = course.finishing.as_secs_f64();
             self.judge(verdict, course, draft)
         })
+    }
+
+    /// Keeps a phone awake that is reached over Wi-Fi. A refusal is only reported: a phone on power
+    /// stays awake by itself.
+    fn keep_awake(&self, session: &mut Session) -> Result<Option<PowerAssertion>, Error> {
+        if session.phone().via != Via::Network {
+            return Ok(None);
+        }
+        match PowerAssertion::hold(session, &self.connector.token) {
+            Ok(held) => Ok(Some(held)),
+            Err(device::Error::Cancelled) => Err(device::Error::Cancelled.into()),
+            Err(e) => {
+                self.monitor.problem(Problem::MaySleep(e).into());
+                Ok(None)
+            }
+        }
     }
 
     /// Returns true if the given password is known not to open the current backup. It will then

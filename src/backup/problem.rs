@@ -82,6 +82,9 @@ pub enum Problem {
     /// The phone did not send its media settings.
     #[error("this backup lacks some media settings: {0}")]
     NoMediaSettings(#[source] device::Error),
+    /// The phone does not promise to stay awake.
+    #[error("the phone may go to sleep and end the backup: {0}")]
+    MaySleep(#[source] device::Error),
     /// Files of the run are left in the store.
     #[error("the backup is complete, but cleaning up afterwards failed: {0}")]
     NotTidied(#[source] store::Error),

@@ -250,6 +250,7 @@ fn with_store(command: &clap::Command, name: &str) -> Vec<String> {
 
 /// Options that few people need: `--help` shows them, `-h` does not.
 const EXPERT: &[&str] = &[
+    "address",
     "any_certificate",
     "config",
     "hook_time_limit",

@@ -7,11 +7,14 @@ use plist::{Dictionary, Value};
 use serde::Serialize;
 
 use crate::base::cancel::CancelToken;
+use crate::base::phone_names::head_is;
+use crate::base::udid::Udid;
 use crate::base::{phone_names, product_names};
+use crate::device::nearby::{self, Nearby, Troubled};
 use crate::device::pair_records::Records;
 use crate::device::tls::Pin;
 use crate::device::{Error, Lockdown, Session};
-use crate::transport::{Attached, Stream, Transport, Via};
+use crate::transport::{AnyStream, Attached, Network, Stream, Transport, Via};
 
 /// The means of reaching phones, shared by all commands.
 #[derive(Debug, Clone)]
@@ -56,6 +59,26 @@ impl Connector {
 
     /// Returns the phones that are connected, each once, preferring the cable over Wi-Fi.
     pub fn phones(&self) -> Result<Vec<Attached>, Error> {
+        Ok(self.found()?.0)
+    }
+
+    /// Returns the phones that are connected, and those that were seen over Wi-Fi but are not
+    /// usable, each with the reason.
+    pub(crate) fn found(&self) -> Result<(Vec<Attached>, Vec<Troubled>), Error> {
+        let listed = self.listed();
+        let nearby = self.nearby(listed.as_deref().unwrap_or_default());
+        let mut phones = match listed {
+            // Without a daemon, phones over Wi-Fi can still be there.
+            Err(_) if !nearby.phones.is_empty() || !nearby.troubled.is_empty() => Vec::new(),
+            listed => listed?,
+        };
+        phones.extend(nearby.phones);
+        phones.sort_by(|a, b| a.udid.cmp(&b.udid));
+        Ok((phones, nearby.troubled))
+    }
+
+    /// Returns the phones that a daemon or USB lists, each once, preferring the cable.
+    fn listed(&self) -> Result<Vec<Attached>, Error> {
         let mut phones = self.daemon.devices()?;
         phones.sort_by(|a, b| {
             (&a.udid, a.via == Via::Network).cmp(&(&b.udid, b.via == Via::Network))
@@ -64,32 +87,69 @@ impl Connector {
         Ok(phones)
     }
 
-    /// Finds the one phone that `wanted` identifies; see [`phone_names::matching`].
-    pub fn phone(&self, wanted: Option<&str>) -> Result<Attached, Error> {
-        let phones = self.phones()?;
-        let matching: Vec<&Attached> = match wanted {
-            None => phones.iter().collect(),
-            Some(text) => {
-                phone_names::matching(text, &phones, |phone| &phone.udid, |phone| self.name(phone))
-            }
+    /// Looks for paired phones over Wi-Fi without a daemon, except those of `listed`. Does not look
+    /// if no phone is missing.
+    pub(crate) fn nearby(&self, listed: &[Attached]) -> Nearby {
+        let Some(network) = self.daemon.network() else {
+            return Nearby::default();
         };
-        match matching[..] {
+        let mut known = self.records.known();
+        known.retain(|phone| !listed.iter().any(|other| other.udid == phone.udid));
+        nearby::look(self, network, &known)
+    }
+
+    /// Finds the one phone that `wanted` identifies; see [`phone_names::matching`]. Looks for
+    /// phones over Wi-Fi without a daemon only if no other matches.
+    pub fn phone(&self, wanted: Option<&str>) -> Result<Attached, Error> {
+        if let Ok(listed) = self.listed()
+            && let [phone] = self.matching(wanted, &listed)[..]
+        {
+            return Ok(phone.clone());
+        }
+        let (phones, troubled) = self.found()?;
+        let may_be_it = |udid: &Udid| wanted.is_none_or(|text| head_is(udid.as_str(), text));
+        let mut troubled = troubled.into_iter();
+        match self.matching(wanted, &phones)[..] {
             [phone] => Ok(phone.clone()),
+            [] if let Some((_, e)) =
+                troubled.find(|(udid, _)| udid.as_ref().is_none_or(may_be_it)) =>
+            {
+                Err(e)
+            }
             [] => Err(Error::NoDevice {
                 wanted: wanted.map(str::to_owned),
                 present: phones.iter().map(|p| self.named(p)).collect(),
             }),
-            _ => Err(Error::WhichDevice {
+            ref several => Err(Error::WhichDevice {
                 wanted: wanted.map(str::to_owned),
-                present: matching.iter().map(|p| self.named(p)).collect(),
+                present: several.iter().map(|p| self.named(p)).collect(),
             }),
+        }
+    }
+
+    fn matching<'a>(&self, wanted: Option<&str>, phones: &'a [Attached]) -> Vec<&'a Attached> {
+        match wanted {
+            None => phones.iter().collect(),
+            Some(text) => {
+                phone_names::matching(text, phones, |phone| &phone.udid, |phone| self.name(phone))
+            }
         }
     }
 
     /// Returns the name of a phone, if it tells.
     pub fn name(&self, phone: &Attached) -> Option<String> {
-        let lockdown = Lockdown::open(&self.daemon, phone, &self.token);
-        lockdown.and_then(|mut l| l.text("DeviceName")).ok()?
+        self.lockdown(phone)
+            .and_then(|mut l| l.text("DeviceName"))
+            .ok()?
+    }
+
+    /// Opens lockdown for questions that need no pairing. Over Wi-Fi without a daemon this is an
+    /// encrypted session nevertheless, since anybody on the network may answer.
+    pub(crate) fn lockdown(&self, phone: &Attached) -> Result<Lockdown<AnyStream>, Error> {
+        if Network::knows(phone) {
+            return Ok(self.session(phone)?.into_lockdown());
+        }
+        Ok(Lockdown::open(&self.daemon, phone, &self.token)?.boxed())
     }
 
     /// Returns "Mira's iPhone (00008130-...)", or only the UDID if the phone does not tell its

@@ -62,6 +62,13 @@ pub enum Error {
     },
     /// The phone presented a different key from the one it was paired with.
     OtherKey,
+    /// The phone that accepted a pair record is another one than the record is of.
+    OtherPhone {
+        /// The phone of the record.
+        udid: String,
+        /// The UDID that the phone states.
+        says: String,
+    },
     /// The phone asked for a session without TLS.
     NoEncryption,
     /// The owner tapped "Don't Trust".
@@ -136,7 +143,7 @@ impl Error {
                 // The phone is connected, but the user has to act.
                 _ => FailureKind::Failed,
             },
-            Error::Transport(transport::Error::Io { .. })
+            Error::Transport(transport::Error::Io { .. } | transport::Error::Network { .. })
             | Error::Wire {
                 cause: FrameError::Io(_),
                 ..
@@ -207,6 +214,12 @@ impl fmt::Display for Error {
                 "the phone asks for an unencrypted connection, which iPhones have not done since \
                  iOS 5",
             ),
+            Error::OtherPhone { udid, says } => {
+                write!(
+                    f,
+                    "the phone that accepted the pair record of {udid} says it is {says:?}"
+                )
+            }
             Error::OtherKey => f.write_str(
                 "the phone has a different key than when it was paired, so it may be another \
                  phone, or another device intercepts the connection",

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::base::udid::Udid;
+use crate::device::Error;
 use crate::device::connector::{Connector, Facts, State};
-use crate::device::{Error, Lockdown};
-use crate::transport::Attached;
+use crate::transport::{Attached, Via};
 
 /// Facts about one phone, as far as it answers.
 #[derive(Debug, Clone, Serialize)]
@@ -33,6 +34,20 @@ pub struct Device {
 }
 
 impl Device {
+    fn of(udid: &Udid, via: Via) -> Device {
+        Device {
+            udid: udid.to_string(),
+            via: via.to_string(),
+            facts: None,
+            paired: false,
+            encrypted: None,
+            battery: None,
+            last_backup: None,
+            trouble: None,
+            error: None,
+        }
+    }
+
     /// Returns the name of the phone, if it gave one.
     pub fn name(&self) -> Option<&str> {
         self.facts.as_ref().map(|facts| facts.name.as_str())
@@ -45,27 +60,27 @@ pub fn devices(
     last_backup: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<Device>, Error> {
     let mut found = Vec::new();
-    for phone in connector.phones()? {
-        let mut device = look(connector, &phone);
-        device.last_backup = last_backup(&device.udid);
+    let (phones, troubled) = connector.found()?;
+    for phone in phones {
+        found.push(look(connector, &phone));
+    }
+    for (udid, error) in troubled {
+        let Some(udid) = udid else { continue };
+        let mut device = Device::of(&udid, Via::Network);
+        device.trouble = Some(error.to_string());
+        device.error = Some(Arc::new(error));
         found.push(device);
+    }
+    for device in &mut found {
+        device.last_backup = last_backup(&device.udid);
     }
     Ok(found)
 }
 
 fn look(connector: &Connector, phone: &Attached) -> Device {
-    let mut device = Device {
-        udid: phone.udid.to_string(),
-        via: phone.via.to_string(),
-        facts: None,
-        paired: false,
-        encrypted: None,
-        battery: None,
-        last_backup: None,
-        trouble: None,
-        error: None,
-    };
-    let facts = Lockdown::open(&connector.daemon, phone, &connector.token)
+    let mut device = Device::of(&phone.udid, phone.via);
+    let facts = connector
+        .lockdown(phone)
         .and_then(|mut l| Facts::ask(&mut l));
     match facts {
         Ok(facts) => device.facts = Some(facts),

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use plist::{Dictionary, Value};
 
+use super::heartbeat::{self, Heartbeat};
+use super::service_stream::ServiceStream;
 use super::tls::Pin;
 use super::{Error, PairRecord};
 use crate::base::cancel::CancelToken;
 use crate::device::tls;
 use crate::transport::plist_stream::{self, Encoding};
-use crate::transport::{AnyStream, Attached, Stream, Transport, Wire};
+use crate::transport::{AnyStream, Attached, Network, Stream, Transport, Via, Wire};
 
 /// Lockdown's port on every phone.
 pub(crate) const PORT: u16 = 62078;
@@ -39,6 +41,15 @@ impl Lockdown {
     ) -> Result<Lockdown, Error> {
         let wire = daemon.connect(phone, PORT, "lockdown")?;
         Lockdown::over(wire.with_patience(token.clone(), ANSWER_SILENCE_MAX))
+    }
+}
+
+impl<S: Stream + 'static> Lockdown<S> {
+    /// Makes the type of the stream anonymous.
+    pub(super) fn boxed(self) -> Lockdown<AnyStream> {
+        Lockdown {
+            stream: Box::new(self.stream),
+        }
     }
 }
 
@@ -127,10 +138,14 @@ pub struct Session {
     phone: Attached,
     record: PairRecord,
     pin: Pin,
+    token: Arc<CancelToken>,
+    /// Over Wi-Fi, the heartbeat, from the first service on.
+    heartbeat: Option<Heartbeat>,
 }
 
 impl Session {
-    /// Connects to lockdown and starts a session with the pair record.
+    /// Connects to lockdown and starts a session with the pair record. Over Wi-Fi without a daemon,
+    /// the phone must always present the pinned key: anybody on the network may answer.
     pub fn open(
         daemon: &Transport,
         phone: &Attached,
@@ -138,26 +153,41 @@ impl Session {
         pin: Pin,
         token: &Arc<CancelToken>,
     ) -> Result<Session, Error> {
-        let doing = "open a session with the phone";
-        let mut plain = Lockdown::open(daemon, phone, token)?;
-        let mut request = Dictionary::new();
-        request.insert("HostID".into(), record.host_id.as_str().into());
-        request.insert("SystemBUID".into(), record.system_buid.as_str().into());
-        let answer = plain.ask(doing, "StartSession", request)?;
-        let secured = answer.get("EnableSessionSSL").and_then(Value::as_boolean) == Some(true);
-        let stream: AnyStream = match pin {
-            // TLS starts on the same connection, directly after the answer.
-            _ if secured => Box::new(tls::secure(plain.stream, &record, pin)?),
-            Pin::Anyone => Box::new(plain.stream),
-            Pin::PairRecord => return Err(Error::NoEncryption),
+        let pin = if Network::knows(phone) {
+            Pin::PairRecord
+        } else {
+            pin
         };
+        let plain = Lockdown::open(daemon, phone, token)?;
         Ok(Session {
-            lockdown: Lockdown { stream },
+            lockdown: Session::start(plain, &record, pin)?,
             daemon: daemon.clone(),
             phone: phone.clone(),
             record,
             pin,
+            token: token.clone(),
+            heartbeat: None,
         })
+    }
+
+    /// Starts a session on an open connection, and returns the encrypted one.
+    pub(super) fn start(
+        mut plain: Lockdown,
+        record: &PairRecord,
+        pin: Pin,
+    ) -> Result<Lockdown<AnyStream>, Error> {
+        let mut request = Dictionary::new();
+        request.insert("HostID".into(), record.host_id.as_str().into());
+        request.insert("SystemBUID".into(), record.system_buid.as_str().into());
+        let answer = plain.ask("open a session with the phone", "StartSession", request)?;
+        let secured = answer.get("EnableSessionSSL").and_then(Value::as_boolean) == Some(true);
+        let stream: AnyStream = match pin {
+            // TLS starts on the same connection, directly after the answer.
+            _ if secured => Box::new(tls::secure(plain.stream, record, pin)?),
+            Pin::Anyone => Box::new(plain.stream),
+            Pin::PairRecord => return Err(Error::NoEncryption),
+        };
+        Ok(Lockdown { stream })
     }
 
     /// Returns the lockdown client, to read values.
@@ -165,20 +195,52 @@ impl Session {
         &mut self.lockdown
     }
 
+    /// Returns the lockdown client and ends the session's other connections.
+    pub(super) fn into_lockdown(self) -> Lockdown<AnyStream> {
+        self.lockdown
+    }
+
     /// Returns the phone of this session.
     pub fn phone(&self) -> &Attached {
         &self.phone
     }
 
-    /// Starts a service and connects to it. The request includes the escrow bag, so that even a
-    /// locked phone opens its files. If the phone rejects the bag, the request is repeated without
-    /// it.
+    /// Starts a service and connects to it.
     pub fn service(
         &mut self,
         name: &str,
         token: &Arc<CancelToken>,
         silence_max: Duration,
     ) -> Result<AnyStream, Error> {
+        let mut stream = self.service_stream(name)?;
+        stream.set_patience(token, silence_max);
+        Ok(Box::new(stream))
+    }
+
+    /// Starts a service and connects to it, after the heartbeat if the phone is reached over Wi-Fi.
+    /// The stream keeps the shorter timeout of requests to the daemon.
+    pub(super) fn service_stream(&mut self, name: &str) -> Result<ServiceStream, Error> {
+        if self.phone.via == Via::Network && self.heartbeat.is_none() {
+            self.start_heartbeat()?;
+        }
+        self.start_service(name)
+    }
+
+    /// Starts the heartbeat. A daemon that lists phones over Wi-Fi may keep one of its own, so a
+    /// refusal matters only without a daemon.
+    fn start_heartbeat(&mut self) -> Result<(), Error> {
+        match self.start_service(heartbeat::SERVICE) {
+            Ok(stream) => self.heartbeat = Some(Heartbeat::start(stream, &self.token)?),
+            Err(Error::Lockdown { .. }) if !Network::knows(&self.phone) => {}
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    /// Starts a service and connects to it. The request includes the escrow bag, so that even a
+    /// locked phone opens its files. If the phone rejects the bag, the request is repeated without
+    /// it.
+    fn start_service(&mut self, name: &str) -> Result<ServiceStream, Error> {
         let doing = format!("start {name} on the phone");
         let mut request = Dictionary::new();
         request.insert("Service".into(), name.into());
@@ -198,14 +260,17 @@ impl Session {
         let port = answer.get("Port").and_then(Value::as_unsigned_integer);
         let port = port.and_then(|p| u16::try_from(p).ok());
         let port = port.ok_or_else(|| Error::strange(&doing, "the answer has no port"))?;
-        let wire = self.daemon.connect(&self.phone, port, name)?;
-        match answer.get("EnableServiceSSL").and_then(Value::as_boolean) {
-            Some(true) => {
-                // The handshake keeps the shorter timeout of requests to the daemon.
-                let secure = tls::secure(wire, &self.record, self.pin)?;
-                Ok(Box::new(secure.with_patience(token, silence_max)))
-            }
-            _ => Ok(Box::new(wire.with_patience(token.clone(), silence_max))),
+        let mut wire = self.daemon.connect(&self.phone, port, name)?;
+        if let Some(heartbeat) = &self.heartbeat {
+            wire.tie(heartbeat.lifeline());
         }
+        Ok(
+            match answer.get("EnableServiceSSL").and_then(Value::as_boolean) {
+                Some(true) => {
+                    ServiceStream::Secure(Box::new(tls::secure(wire, &self.record, self.pin)?))
+                }
+                _ => ServiceStream::Plain(wire),
+            },
+        )
     }
 }

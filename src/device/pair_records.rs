@@ -1,6 +1,7 @@
 //! Storage of pair records: the daemon's, which it shares with every program, else a folder of
 //! ours.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,8 +12,12 @@ use super::{Error, PairRecord};
 use crate::base::bounded_plist;
 use crate::base::secret::Secret;
 use crate::base::udid::Udid;
+use crate::transport::network::KnownPhone;
 use crate::transport::select::records_of_daemons;
 use crate::transport::{self, Attached, Transport, Usbmuxd};
+
+/// Number of records that are looked at in one folder.
+const RECORDS_MAX: usize = 1_000;
 
 /// Pair records of the daemon, and our own for phones that the daemon does not know or if no daemon
 /// runs.
@@ -74,13 +79,38 @@ impl Records {
         Err(Error::NotPaired)
     }
 
+    /// Returns what identifies each phone on the network, for all phones whose record can be found:
+    /// in our folder, and in that of a daemon. A daemon itself does not list its records.
+    pub(crate) fn known(&self) -> Vec<KnownPhone> {
+        let mut udids = BTreeSet::new();
+        for folder in [&self.folder, &self.daemons_folder] {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            for entry in entries.take(RECORDS_MAX) {
+                let name = entry.file_name();
+                let stem = name.to_str().and_then(|name| name.strip_suffix(".plist"));
+                udids.extend(stem.and_then(|stem| stem.parse::<Udid>().ok()));
+            }
+        }
+        let known = udids.into_iter().filter_map(|udid| {
+            let record = self.load(&udid).ok()?;
+            let mac = record.wifi_mac_address.as_deref();
+            Some(KnownPhone {
+                udid,
+                mac: mac.and_then(|mac| mac.parse().ok()),
+                host_id: record.host_id.clone(),
+            })
+        });
+        known.collect()
+    }
+
     /// Stores a record in the daemon, or in our folder if the daemon refuses it or none runs.
     pub(crate) fn save(&self, phone: &Attached, record: &PairRecord) -> Result<(), Error> {
         let plist = record.to_plist()?;
         if let Some(daemon) = self.daemon.daemon() {
             match daemon.save_pair_record(phone, &plist) {
-                Ok(()) => return Ok(()),
-                Err(transport::Error::Refused { .. }) => {}
+                // A copy of ours that is now out of date would be used when no daemon runs.
+                Ok(()) if !self.file(&phone.udid).exists() => return Ok(()),
+                Ok(()) | Err(transport::Error::Refused { .. }) => {}
                 Err(e) => return Err(e.into()),
             }
         }

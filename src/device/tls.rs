@@ -18,7 +18,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use super::{Error, PairRecord};
 use crate::base::cancel::CancelToken;
 use crate::trace::Tap;
-use crate::transport::{Trouble, Wire};
+use crate::transport::{Dropped, Trouble, Wire};
 
 /// Bytes read from the socket in one call. rustls alone would read 4 KiB at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -58,14 +58,9 @@ pub(crate) fn secure(mut wire: Wire, record: &PairRecord, pin: Pin) -> Result<Se
 impl Secure {
     /// Sets the cancellation token and the limit of silence, which differ from those of the
     /// handshake.
-    pub(crate) fn with_patience(
-        mut self,
-        token: &Arc<CancelToken>,
-        silence_max: Duration,
-    ) -> Secure {
+    pub(crate) fn set_patience(&mut self, token: &Arc<CancelToken>, silence_max: Duration) {
         let wire = self.stream.sock.0.get_mut();
         wire.set_patience(token.clone(), silence_max);
-        self
     }
 }
 
@@ -73,8 +68,10 @@ fn explain(e: io::Error) -> Error {
     if crate::base::cancel::is_cancelled(&e) {
         return Error::Cancelled;
     }
-    // Over USB the cause is known, so do not claim that the phone hung up.
-    if e.get_ref().is_some_and(|inner| inner.is::<Trouble>()) {
+    // Over USB and Wi-Fi the cause is known, so do not claim that the phone hung up.
+    if e.get_ref()
+        .is_some_and(|inner| inner.is::<Trouble>() || inner.is::<Dropped>())
+    {
         return Error::wire("secure the connection to the phone", e);
     }
     match e

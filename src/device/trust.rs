@@ -6,7 +6,7 @@ use crate::base::progress::{Event, Monitor, Wait};
 use crate::device::connector::Connector;
 use crate::device::pairing::{self, Asked};
 use crate::device::{Error, Lockdown, PairRecord, Session};
-use crate::transport::Attached;
+use crate::transport::{Attached, Network};
 
 /// The result of pairing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub fn pair(
 ) -> Result<Outcome, Error> {
     match connector.session(phone) {
         Ok(_) => return Ok(Outcome::Already),
-        Err(e) if is_mendable(&e) => {}
+        Err(e) if is_mendable(&e, phone) => {}
         Err(e) => return Err(e),
     }
     let record = new_record(connector, phone, limit, monitor)?;
@@ -50,7 +50,7 @@ pub fn session_or_pair(
     monitor: &dyn Monitor,
 ) -> Result<Session, Error> {
     match connector.session(phone) {
-        Err(e) if is_mendable(&e) => {
+        Err(e) if is_mendable(&e, phone) => {
             pair(connector, phone, limit, monitor)?;
             connector.session(phone)
         }
@@ -59,11 +59,13 @@ pub fn session_or_pair(
 }
 
 /// Returns true if pairing again helps: the record is missing, or the phone no longer knows it. If
-/// the record is damaged or the phone presents another key, the user has to decide.
-fn is_mendable(e: &Error) -> bool {
-    matches!(e, Error::NotPaired)
-        || e.is_lockdown("InvalidHostID")
-        || e.is_lockdown("MissingHostID")
+/// the record is damaged or the phone presents another key, the user has to decide. Never over
+/// Wi-Fi without a daemon, where anybody may answer and would be paired with instead.
+fn is_mendable(e: &Error, phone: &Attached) -> bool {
+    !Network::knows(phone)
+        && (matches!(e, Error::NotPaired)
+            || e.is_lockdown("InvalidHostID")
+            || e.is_lockdown("MissingHostID"))
 }
 
 fn new_record(
@@ -98,7 +100,7 @@ fn new_record(
 pub fn unpair(connector: &Connector, phone: &Attached) -> Result<(), Error> {
     match connector.records.load(&phone.udid) {
         Ok(record) => {
-            let mut lockdown = Lockdown::open(&connector.daemon, phone, &connector.token)?;
+            let mut lockdown = connector.lockdown(phone)?;
             match pairing::unpair(&mut lockdown, &record) {
                 Ok(()) | Err(Error::Lockdown { .. }) => {}
                 Err(e) => return Err(e),

@@ -175,13 +175,11 @@ impl Health {
     }
 
     fn ask_all(&mut self, connector: &Connector) -> Result<(), Error> {
-        let opened = Lockdown::open(&connector.daemon, &self.phone, &connector.token).and_then(
-            |mut lockdown| {
-                let facts = connector::Facts::ask(&mut lockdown)?;
-                let locked = lockdown.value(None, Some("PasswordProtected"))?;
-                Ok((facts, locked))
-            },
-        );
+        let opened = connector.lockdown(&self.phone).and_then(|mut lockdown| {
+            let facts = connector::Facts::ask(&mut lockdown)?;
+            let locked = lockdown.value(None, Some("PasswordProtected"))?;
+            Ok((facts, locked))
+        });
         self.locked = match &opened {
             Ok((_, locked)) => connector::flag(locked.clone()),
             Err(_) => None,

@@ -16,7 +16,7 @@ use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::units::{count, counted};
 use crate::device::connector::{Connector, Facts};
 use crate::device::sync_lock::SyncLock;
-use crate::device::{self, Lockdown, Session, passcode_prompt};
+use crate::device::{self, Session, passcode_prompt};
 use crate::mobilebackup::{self, RestoreOptions, Verdict, error_codes};
 use crate::reader;
 use crate::restore::subject::Source;
@@ -331,7 +331,8 @@ pub(super) fn await_return(
             None => is_gone = true,
             // The daemon assigns a new number whenever a phone is connected.
             Some(now) if is_gone || now.device_id != phone.device_id => {
-                let answers = Lockdown::open(&connector.daemon, &now, &connector.token)
+                let answers = connector
+                    .lockdown(&now)
                     .and_then(|mut lockdown| Facts::ask(&mut lockdown));
                 if answers.is_ok() {
                     return Ok(Some(true));

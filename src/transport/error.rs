@@ -39,6 +39,13 @@ pub enum Error {
         /// The number in the daemon's answer.
         number: u64,
     },
+    /// The phone's address on the network does not accept a connection.
+    Network {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The error of the socket.
+        cause: io::Error,
+    },
     /// The phone could not be used over USB without a daemon.
     Usb {
         /// The step that failed; completes "cannot ...".
@@ -71,6 +78,9 @@ impl fmt::Display for Error {
                 };
                 write!(f, "cannot {doing}: usbmuxd answered {number} ({word})")
             }
+            Error::Network { address, cause } => {
+                write!(f, "cannot connect to the phone at {address}: {cause}")
+            }
             Error::Usb { doing, trouble } => write!(f, "cannot {doing}: {trouble}"),
         }
     }
@@ -79,7 +89,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::NoDaemon { cause, .. } | Error::Io { cause, .. } => Some(cause),
+            Error::NoDaemon { cause, .. }
+            | Error::Io { cause, .. }
+            | Error::Network { cause, .. } => Some(cause),
             Error::Usb { trouble, .. } => Some(trouble),
             _ => None,
         }

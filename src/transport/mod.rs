@@ -2,6 +2,8 @@
 //! of the phone's services share.
 
 pub mod error;
+mod lifeline;
+pub mod network;
 pub mod plist_stream;
 pub mod select;
 pub mod socket;
@@ -12,6 +14,9 @@ pub mod usb;
 pub mod usbmuxd;
 
 pub use error::{Error, Trouble};
+pub use lifeline::Dropped;
+pub(crate) use lifeline::Lifeline;
+pub use network::Network;
 pub use select::Transport;
 pub use socket::Wire;
 pub(crate) use stream::read_u32;

@@ -9,6 +9,7 @@ use super::usb::Usb;
 use super::usbmuxd::{Address, Attached, Change, Usbmuxd};
 use crate::base::cancel::CancelToken;
 use crate::trace::Recorder;
+use crate::transport::network::{self, Network};
 use crate::transport::socket::Wire;
 use crate::transport::{usb, usbmuxd};
 
@@ -19,6 +20,8 @@ pub enum Wanted {
     Usbmuxd,
     /// USB only, even if a daemon runs.
     Usb,
+    /// Wi-Fi only, even if a cable is connected, and without a daemon.
+    Network,
 }
 
 impl FromStr for Wanted {
@@ -28,7 +31,8 @@ impl FromStr for Wanted {
         match text {
             "usbmuxd" => Ok(Wanted::Usbmuxd),
             "usb" => Ok(Wanted::Usb),
-            _ => Err("it must be usbmuxd or usb".to_owned()),
+            "network" => Ok(Wanted::Network),
+            _ => Err("it must be usbmuxd, usb or network".to_owned()),
         }
     }
 }
@@ -43,6 +47,16 @@ pub enum Transport {
     /// Through the daemon while one answers, else over USB. Checked again for each call, since udev
     /// starts and stops daemons as phones are attached and detached.
     Either(Usbmuxd, Usb),
+    /// Over Wi-Fi, without a daemon.
+    Network(Network),
+    /// Through another transport, and over Wi-Fi for phones that it does not list.
+    Also(Box<Transport>, Network),
+}
+
+impl From<Network> for Transport {
+    fn from(network: Network) -> Transport {
+        Transport::Network(network)
+    }
 }
 
 impl From<Usbmuxd> for Transport {
@@ -61,20 +75,33 @@ impl From<Usb> for Transport {
 enum Now<'a> {
     Daemon(&'a Usbmuxd),
     Usb(&'a Usb),
+    Network(&'a Network),
 }
 
 impl Transport {
     /// Returns the requested transport. Without a request, uses a daemon whose address the
-    /// environment gives, else whichever transport is available.
-    pub fn choose(wanted: Option<Wanted>, token: Arc<CancelToken>) -> Result<Transport, Error> {
+    /// environment gives, else whichever transport is available, and Wi-Fi besides. A daemon of the
+    /// environment is used alone, unless `network` has addresses.
+    pub fn choose(
+        wanted: Option<Wanted>,
+        network: network::Options,
+        token: Arc<CancelToken>,
+    ) -> Result<Transport, Error> {
         let daemon = Usbmuxd::new(Address::from_environment(), token.clone());
-        match wanted {
-            Some(Wanted::Usbmuxd) => Ok(Transport::Daemon(daemon)),
-            Some(Wanted::Usb) => Ok(Transport::Usb(on_this_computer(token)?)),
-            None if usbmuxd::from_variable().is_some() => Ok(Transport::Daemon(daemon)),
-            None if is_usable() => Ok(Transport::Either(daemon, on_this_computer(token)?)),
-            None => Ok(Transport::Daemon(daemon)),
-        }
+        let is_asked = !network.addresses.is_empty();
+        let over_wifi = Network::new(network, token.clone());
+        let attached = match wanted {
+            Some(Wanted::Usbmuxd) => return Ok(Transport::Daemon(daemon)),
+            Some(Wanted::Usb) => return Ok(Transport::Usb(on_this_computer(token)?)),
+            Some(Wanted::Network) => return Ok(Transport::Network(over_wifi)),
+            None if usbmuxd::from_variable().is_some() && !is_asked => {
+                return Ok(Transport::Daemon(daemon));
+            }
+            None if usbmuxd::from_variable().is_some() => Transport::Daemon(daemon),
+            None if is_usable() => Transport::Either(daemon, on_this_computer(token)?),
+            None => Transport::Daemon(daemon),
+        };
+        Ok(Transport::Also(Box::new(attached), over_wifi))
     }
 
     /// Records all communication with the daemon and with phones.
@@ -85,6 +112,11 @@ impl Transport {
             Transport::Either(daemon, usb) => {
                 Transport::Either(daemon.recorded(recorder.clone()), usb.recorded(recorder))
             }
+            Transport::Network(network) => Transport::Network(network.recorded(recorder)),
+            Transport::Also(other, network) => Transport::Also(
+                Box::new(other.recorded(recorder.clone())),
+                network.recorded(recorder),
+            ),
         }
     }
 
@@ -96,6 +128,11 @@ impl Transport {
             Transport::Either(daemon, usb) => {
                 Transport::Either(daemon.with_token(token.clone()), usb.with_token(token))
             }
+            Transport::Network(network) => Transport::Network(network.with_token(token)),
+            Transport::Also(other, network) => Transport::Also(
+                Box::new(other.with_token(token.clone())),
+                network.with_token(token),
+            ),
         }
     }
 
@@ -105,6 +142,16 @@ impl Transport {
             Transport::Usb(usb) => Now::Usb(usb),
             Transport::Either(daemon, _) if daemon.answers() => Now::Daemon(daemon),
             Transport::Either(_, usb) => Now::Usb(usb),
+            Transport::Network(network) => Now::Network(network),
+            Transport::Also(other, _) => other.now(),
+        }
+    }
+
+    /// Returns the transport over Wi-Fi, if this one includes it.
+    pub fn network(&self) -> Option<&Network> {
+        match self {
+            Transport::Network(network) | Transport::Also(_, network) => Some(network),
+            _ => None,
         }
     }
 
@@ -112,19 +159,25 @@ impl Transport {
     pub fn daemon(&self) -> Option<&Usbmuxd> {
         match self.now() {
             Now::Daemon(daemon) => Some(daemon),
-            Now::Usb(_) => None,
+            Now::Usb(_) | Now::Network(_) => None,
         }
     }
 
-    /// Returns true if USB was requested although a daemon answers: the daemon holds the phones
-    /// that it knows.
+    /// Returns true if USB or Wi-Fi was requested although a daemon answers: the daemon holds the
+    /// phones that it knows.
     pub(crate) fn passes_over_a_daemon(&self) -> bool {
-        matches!(self, Transport::Usb(_)) && Address::from_environment().answers()
+        matches!(self, Transport::Usb(_) | Transport::Network(_))
+            && Address::from_environment().answers()
     }
 
-    /// Lists the attached phones. A phone that is attached by cable and by Wi-Fi has two entries.
+    /// Lists the attached phones, except those that only [`Transport::network`] reaches. A phone
+    /// that a daemon lists by cable and by Wi-Fi has two entries.
     pub fn devices(&self) -> Result<Vec<Attached>, Error> {
+        if let Transport::Also(other, _) = self {
+            return other.devices();
+        }
         match self.now() {
+            Now::Network(_) => Ok(Vec::new()),
             Now::Daemon(daemon) => daemon.devices(),
             Now::Usb(usb) => match (self, usb.devices()?) {
                 // On Windows, Apple's service is the usual transport, and libusb sees little
@@ -146,12 +199,23 @@ impl Transport {
                 daemon.connect(phone, port, service)
             }
             Transport::Usb(usb) | Transport::Either(_, usb) => usb.connect(phone, port, service),
+            Transport::Also(other, _) if !Network::knows(phone) => {
+                other.connect(phone, port, service)
+            }
+            Transport::Network(network) | Transport::Also(_, network) => {
+                network.connect(phone, port, service)
+            }
         }
     }
 
-    /// Subscribes to phones being attached and detached, starting with those already attached.
+    /// Subscribes to phones being attached and detached, starting with those already attached,
+    /// except those that only [`Transport::network`] reaches.
     pub fn listen(&self) -> Result<Listener, Error> {
+        if let Transport::Also(other, _) = self {
+            return other.listen();
+        }
         Ok(match self.now() {
+            Now::Network(network) => Listener::Nothing(network.clone()),
             Now::Daemon(daemon) => Listener::Daemon(daemon.listen()?),
             Now::Usb(usb) => {
                 // A daemon that starts later takes the phones.
@@ -171,12 +235,15 @@ pub enum Listener {
     Daemon(usbmuxd::Listener),
     /// The changes are found by polling USB, until a daemon answers.
     Usb(usb::Listener, Option<Usbmuxd>),
+    /// No changes are reported: phones over Wi-Fi have to be looked for.
+    Nothing(Network),
 }
 
 impl Listener {
     /// Waits for the next change.
     pub fn next_change(&mut self) -> Result<Change, Error> {
         match self {
+            Listener::Nothing(network) => Err(network.wait_for_nothing()),
             Listener::Daemon(listener) => listener.next_change(),
             Listener::Usb(listener, rival) => listener.next_change(&mut || {
                 let has_come = rival.as_ref().is_some_and(Usbmuxd::answers);

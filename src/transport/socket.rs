@@ -7,8 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::base::cancel::{CancelToken, cancelled};
 use crate::trace::Tap;
+use crate::transport::lifeline::{Dropped, Lifeline};
 use crate::transport::tick::TICK;
 use crate::transport::usb::pump::Connection;
+
+/// Silence of a connection after which the end of the phone's heartbeat ends it too. While data
+/// flows, the phone is there.
+const SILENCE_WITHOUT_HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// A connected socket: first the daemon's, and after Connect the phone's.
 #[derive(Debug)]
@@ -48,6 +53,8 @@ pub struct Wire {
     token: Arc<CancelToken>,
     silence_max: Duration,
     tap: Option<Tap>,
+    over_wifi: bool,
+    lifeline: Option<Arc<Lifeline>>,
 }
 
 impl Wire {
@@ -63,7 +70,30 @@ impl Wire {
             token,
             silence_max,
             tap: None,
+            over_wifi: false,
+            lifeline: None,
         })
+    }
+
+    /// Wraps a TCP socket, for tests of services.
+    #[cfg(test)]
+    pub(crate) fn over_tcp(
+        socket: TcpStream,
+        token: Arc<CancelToken>,
+        silence_max: Duration,
+    ) -> io::Result<Wire> {
+        Wire::new(Socket::Tcp(socket), token, silence_max)
+    }
+
+    /// Marks a connection over Wi-Fi: its errors become [`Dropped`].
+    pub(crate) fn set_over_wifi(&mut self) {
+        self.over_wifi = true;
+    }
+
+    /// Ends waits when the phone's heartbeat has ended.
+    pub(crate) fn tie(&mut self, lifeline: Arc<Lifeline>) {
+        self.over_wifi = true;
+        self.lifeline = Some(lifeline);
     }
 
     /// Records all bytes that pass from now on.
@@ -106,7 +136,13 @@ impl Wire {
                     if self.token.stops() {
                         return Err(cancelled());
                     }
-                    if since.get_or_insert_with(Instant::now).elapsed() >= self.silence_max {
+                    let silent = since.get_or_insert_with(Instant::now).elapsed();
+                    if silent >= SILENCE_WITHOUT_HEARTBEAT
+                        && let Some(end) = self.lifeline.as_ref().and_then(|line| line.end())
+                    {
+                        return Err(end.into());
+                    }
+                    if silent >= self.silence_max {
                         let silence = format!(
                             "the other side sent nothing for {} s",
                             self.silence_max.as_secs()
@@ -115,6 +151,7 @@ impl Wire {
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if self.over_wifi => return Err(Dropped::Connection(e).into()),
                 done => return done,
             }
         }

@@ -6,11 +6,13 @@ use idev_backup::device;
 use idev_backup::device::listing::Device;
 use idev_backup::mobilebackup;
 use idev_backup::transport::plist_stream::FrameError;
-use idev_backup::transport::{self, Trouble, udev_rule};
+use idev_backup::transport::{self, Dropped, Trouble, udev_rule};
 
 use super::NEWER;
 
 const CONNECT_AGAIN: &str = "check the cable, unlock the phone, and try again";
+const IN_REACH: &str = "connect the phone to power, unlock it and check that it is in the same \
+    Wi-Fi as this computer, or use a cable; `idev-backup doctor` shows what is seen";
 const UNLOCK_OR_RESTART: &str =
     "unlock the phone; if that does not help, unplug it, restart it and plug it in again";
 const TAP_AGAIN: &str = "run `idev-backup pair` again and tap Trust";
@@ -43,6 +45,10 @@ pub fn device(error: &device::Error) -> Option<String> {
             `idev-backup pair`. If you are sure that it is your phone, `--any-certificate` skips \
             this check"
         }
+        Error::OtherPhone { .. } => {
+            "connect the phone by cable and pair again: `idev-backup unpair`, then `idev-backup \
+            pair`"
+        }
         Error::NoEncryption => {
             "check what is connected: it is not an iPhone or iPad, or another device intercepts \
             the connection. For a simulator, `--any-certificate` skips this check"
@@ -54,6 +60,10 @@ pub fn device(error: &device::Error) -> Option<String> {
         Error::SyncLocked => {
             "close Finder, iTunes, Apple Devices and other programs that sync this phone"
         }
+        Error::Wire {
+            cause: FrameError::Io(cause),
+            ..
+        } if Dropped::of(cause).is_some() => IN_REACH,
         Error::Wire { .. } => CONNECT_AGAIN,
         _ => return None,
     };
@@ -119,6 +129,7 @@ pub fn transport(error: &transport::Error) -> Option<String> {
         Error::Strange { .. } => {
             "check that USBMUXD_SOCKET_ADDRESS is the address of a usbmuxd-compatible daemon"
         }
+        Error::Network { .. } => IN_REACH,
         Error::Usb { trouble, .. } => return usb(trouble),
         _ => return None,
     };
@@ -209,6 +220,14 @@ pub fn install_udev_rule() -> String {
 pub fn dialog(error: &mobilebackup::Error) -> Option<&'static str> {
     use mobilebackup::Error;
     Some(match error {
+        Error::Wire {
+            cause: FrameError::Io(cause),
+            ..
+        } if Dropped::of(cause).is_some() => {
+            "bring the phone back into the Wi-Fi and connect it to power, or use a cable; \
+            `idev-backup create` continues with what was received, and the phone asks for its \
+            passcode again"
+        }
         Error::Wire {
             cause: FrameError::Io(_),
             ..

@@ -57,6 +57,7 @@ fn backup(problem: &backup::Problem) -> Option<String> {
             "format it as exFAT, APFS, NTFS or ext4, or use another disk with --store"
         }
         Problem::NotRemoved(e) | Problem::NotTidied(e) => return store(e).map(str::to_owned),
+        Problem::MaySleep(_) => "connect the phone to power, where it stays awake, or use a cable",
         Problem::NoApps(e) | Problem::NoMediaSettings(e) => return device(e),
         Problem::Unconfirmed => return None,
     };

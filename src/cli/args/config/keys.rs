@@ -13,6 +13,7 @@ pub(crate) enum Form {
     Phone,
     Level,
     Way,
+    Address,
     /// Topics of `doctor`, as a list.
     Topics,
     /// A duration; a number counts minutes.
@@ -41,7 +42,8 @@ const fn key(name: &'static str, form: Form, help: &'static str) -> Key {
 pub(crate) const KEYS: &[Key] = &[
     key("store", Form::Place, "the store, the folder that holds all backups"),
     key("device", Form::Phone, "the phone: its UDID or name, or the beginning of either"),
-    key("transport", Form::Way, "connect through usbmuxd or directly over usb"),
+    key("transport", Form::Way, "connect through usbmuxd, over usb, or over network (Wi-Fi) only"),
+    key("address", Form::Address, "look for the phone over Wi-Fi at this address too"),
     key("overdue-after", Form::Span, "report a phone as overdue if its last good backup is older \
         than this"),
     key("create.full", Form::Flag, "ask the phone for a full backup each time"),

@@ -266,6 +266,7 @@ mod tests {
                 Form::Phone => "'00008130'",
                 Form::Level => "'info'",
                 Form::Way => "'usb'",
+                Form::Address => "'192.168.1.20'",
                 Form::Patience => "'31m'",
                 Form::Topics => "['encryption', 'verified']",
             };

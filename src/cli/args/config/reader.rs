@@ -7,6 +7,7 @@ use idev_backup::automation::conditions::Hours;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::parse_span;
 use idev_backup::store::retention::Within;
+use idev_backup::transport::network::Address;
 use serde::Serialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -278,8 +279,12 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
             Ok(topics.join(","))
         }
         Form::Way => match text() {
-            Ok(text) if ["usbmuxd", "usb"].contains(&text) => Ok(text.to_owned()),
-            _ => Err("expected \"usbmuxd\" or \"usb\"".to_owned()),
+            Ok(text) if ["usbmuxd", "usb", "network"].contains(&text) => Ok(text.to_owned()),
+            _ => Err("expected \"usbmuxd\", \"usb\" or \"network\"".to_owned()),
+        },
+        Form::Address => match text()?.parse::<Address>() {
+            Ok(address) => Ok(address.to_string()),
+            Err(why) => Err(format!("{why}: \"192.168.1.20\", \"iphone.local:62078\"")),
         },
     }
 }

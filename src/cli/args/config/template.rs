@@ -35,6 +35,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("store", "\"~/Backups\""),
     ("device", "\"Mira's iPhone\""),
     ("transport", "\"usb\""),
+    ("address", "\"192.168.1.20\""),
     ("overdue-after", "\"7d\""),
     ("create.full", "false"),
     ("create.no-apps", "false"),
