@@ -144,4 +144,4 @@ macro_rules! targets {
     )*};
 }
 
-targets!(plist session usbmux mux afc pair_record record metadata mbdb keybag backup lists path trace framing typedstream message wal);
+targets!(plist session usbmux mux afc pair_record record metadata mbdb keybag backup lists path trace framing typedstream message note wal);

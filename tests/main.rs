@@ -37,6 +37,7 @@ mod kill;
 mod messages;
 mod monitoring;
 mod mux;
+mod notes;
 mod options;
 mod pairs;
 mod photos;

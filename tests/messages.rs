@@ -294,7 +294,7 @@ fn attributes<'p>(page: &'p str, name: &str) -> Vec<&'p str> {
     found.map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
-fn decoded(link: &str) -> String {
+pub fn decoded(link: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = link.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

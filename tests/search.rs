@@ -90,7 +90,7 @@ fn hits_name_people_and_places() {
     };
     assert_eq!(
         kinds("ANA GRÖßE", true),
-        [Kind::Contacts, Kind::Calls, Kind::Voicemail]
+        [Kind::Contacts, Kind::Notes, Kind::Calls, Kind::Voicemail]
     );
     assert!(kinds("ANA GRÖßE", false).is_empty());
     let hits = found(&backup, "about Saturday", false);

@@ -303,6 +303,13 @@ fn backup_reports_match_snapshots() {
             "--to",
             &format!("{target}-contacts"),
         ],
+        &[
+            "export",
+            "notes",
+            "latest",
+            "--to",
+            &format!("{target}-notes"),
+        ],
     ];
     assert_snapshot("backup.txt", session(&rig, commands));
     let page = fs::read_to_string(page).unwrap();

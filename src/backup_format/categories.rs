@@ -76,6 +76,7 @@ impl Kind {
             {
                 Kind::Personal
             }
+            "AppDomainGroup-group.com.apple.notes" => Kind::Personal,
             _ if domain.starts_with("AppDomain") => Kind::AppData,
             _ => Kind::Settings,
         }

@@ -49,6 +49,7 @@ pub fn advice(word: &str) -> Option<&'static str> {
             "`idev-backup export messages --to FOLDER` writes conversations and attachments"
         }
         "photos" | "videos" | "pictures" => "`idev-backup export photos --to FOLDER` writes them",
+        "notes" => "`idev-backup export notes --to FOLDER` writes them as Markdown",
         "contacts" => "`idev-backup export contacts --to FOLDER` writes them as vCard",
         "status" => "`idev-backup list` shows the backups, `doctor` looks for problems",
         "sync" | "mirror" | "push" => "`idev-backup copy` copies a backup to another disk",

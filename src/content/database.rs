@@ -82,6 +82,14 @@ impl Database {
         Ok(())
     }
 
+    /// Returns the error for a schema that is not known. `lacks` is a whole clause.
+    pub(crate) fn unknown(&self, lacks: String) -> Error {
+        Error::UnknownSchema {
+            place: self.place.clone(),
+            lacks,
+        }
+    }
+
     /// Returns a table; one without columns if the database has no such table.
     pub(crate) fn table(&self, name: &'static str) -> Result<Table, Error> {
         let columns = database::columns(self.connection(), name);
@@ -94,12 +102,7 @@ impl Database {
     /// Returns a table that must have these columns.
     pub(crate) fn needed(&self, name: &'static str, columns: &[&str]) -> Result<Table, Error> {
         let table = self.table(name)?;
-        let unknown = |lacks| {
-            Err(Error::UnknownSchema {
-                place: self.place.clone(),
-                lacks,
-            })
-        };
+        let unknown = |lacks| Err(self.unknown(lacks));
         if table.columns.is_empty() {
             return unknown(format!("it has no table {name}"));
         }
@@ -136,6 +139,11 @@ impl Table {
     /// Returns true if the table exists.
     pub(crate) fn exists(&self) -> bool {
         !self.columns.is_empty()
+    }
+
+    /// Returns the names of the columns.
+    pub(crate) fn columns(&self) -> &[String] {
+        &self.columns
     }
 
     /// Returns true if the table has the column. The row number is not listed among the columns.

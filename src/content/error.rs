@@ -17,6 +17,8 @@ pub enum Kind {
     Messages,
     /// The contacts.
     Contacts,
+    /// The notes of the app Notes.
+    Notes,
     /// The calls of telephone, FaceTime and other applications.
     Calls,
     /// The voicemail.
@@ -29,6 +31,7 @@ impl Kind {
         match self {
             Kind::Messages => "messages",
             Kind::Contacts => "contacts",
+            Kind::Notes => "notes",
             Kind::Calls => "calls",
             Kind::Voicemail => "voicemail",
         }
@@ -44,6 +47,7 @@ impl Kind {
         match self {
             Kind::Messages => "message",
             Kind::Contacts => "contact",
+            Kind::Notes => "note",
             Kind::Calls => "call",
             Kind::Voicemail => "voicemail",
         }
@@ -54,6 +58,7 @@ impl Kind {
         match self {
             Kind::Messages => "phones leave them out of backups while Messages in iCloud is on",
             Kind::Contacts => "its address book is not in the list of files",
+            Kind::Notes => "the database of the app Notes is not in the list of files",
             Kind::Calls => "its call history is not in the list of files",
             Kind::Voicemail => "phones have it only where the carrier offers visual voicemail",
         }

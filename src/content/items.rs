@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::content::calls::{Calls, Direction};
 use crate::content::contacts::{Contacts, Directory, Region};
 use crate::content::messages::Messages;
+use crate::content::notes::Notes;
 use crate::content::query::Query;
 use crate::content::voicemail::Voicemail;
 use crate::content::{Error, Kind, Time};
@@ -51,6 +52,10 @@ const READERS: &[Reader] = &[
     Reader {
         kind: Kind::Contacts,
         items: contacts,
+    },
+    Reader {
+        kind: Kind::Notes,
+        items: notes,
     },
     Reader {
         kind: Kind::Calls,
@@ -206,6 +211,36 @@ fn contacts(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn notes(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
+    let notes = Notes::open(backup)?;
+    notes.each(|mut note| {
+        let mut words = Vec::new();
+        for attachment in note.attachments_mut() {
+            words.extend(attachment.name.take());
+            words.extend(attachment.url.take());
+            let cells = attachment.table.take();
+            words.extend(cells.into_iter().flat_map(|table| table.rows).flatten());
+        }
+        let title = note.title.as_deref();
+        // The text begins with the title.
+        let texts = [title.filter(|_| note.text.is_none()), note.text.as_deref()];
+        let words = words.iter().map(|word| Some(word.as_str()));
+        each(Item {
+            kind: Kind::Notes,
+            time: note.modified,
+            who: note.title.clone(),
+            place: Some(note.folders.join("/")).filter(|folder| !folder.is_empty()),
+            text: joined(texts.into_iter().chain(words)),
+            key: note.guid,
+        })
+    })?;
+    // The entries that can be read came before.
+    match notes.into_damage() {
+        Some(e) => Err(e),
+        None => Ok(()),
+    }
 }
 
 fn calls(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {

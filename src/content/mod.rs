@@ -1,5 +1,5 @@
-//! The content that people keep on a phone, read out of an open backup as typed records: messages
-//! and contacts. Each kind is streamed, so that its size does not decide the memory.
+//! The content that people keep on a phone, read out of an open backup as typed records:
+//! messages, contacts, notes, calls and voicemail. Each kind is streamed, so that its size does not decide the memory.
 //!
 //! The databases belong to Apple's applications, and their schemas differ from one version of iOS
 //! to the next. A reader asks a database for its tables and columns, and leaves fields that it does
@@ -7,14 +7,15 @@
 
 pub mod calls;
 pub mod contacts;
-// The readers of messages and contacts do not need it; those of other kinds do.
-#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod core_data;
 pub(crate) mod database;
 mod error;
 pub mod items;
 mod keyed_archive;
 pub mod messages;
+pub mod notes;
+mod presence;
+mod protobuf;
 pub mod query;
 pub mod search;
 mod time;
@@ -23,4 +24,5 @@ pub(crate) mod value;
 pub mod voicemail;
 
 pub use error::{Error, Kind};
+pub use presence::Presence;
 pub use time::Time;

@@ -1,5 +1,6 @@
 //! Files and content of a backup written to a folder.
 
+pub(crate) mod attachments;
 pub mod contacts;
 pub mod destination;
 mod error;
@@ -9,6 +10,7 @@ pub(crate) mod file_names;
 pub mod files;
 pub(crate) mod mark;
 pub mod messages;
+pub mod notes;
 pub mod outcome;
 pub(crate) mod page;
 pub(crate) mod photo_library;

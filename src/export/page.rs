@@ -29,12 +29,17 @@ pub(crate) fn foot() -> &'static str {
     "</body>\n</html>\n"
 }
 
-/// Returns a link, if the address is one that a browser may follow; else only its text.
-pub(crate) fn link(url: &str, text: &str) -> String {
+/// Returns true for an address that a browser may follow.
+pub(crate) fn is_followed(url: &str) -> bool {
     const SCHEMES: [&str; 4] = ["http://", "https://", "mailto:", "tel:"];
     let lower = url.trim().to_ascii_lowercase();
+    SCHEMES.iter().any(|scheme| lower.starts_with(scheme))
+}
+
+/// Returns a link, if the address is one that a browser may follow; else only its text.
+pub(crate) fn link(url: &str, text: &str) -> String {
     let text = escape::html(text);
-    if SCHEMES.iter().any(|scheme| lower.starts_with(scheme)) {
+    if is_followed(url) {
         let url = escape::html(url.trim());
         format!("<a href=\"{url}\" rel=\"noreferrer\">{text}</a>")
     } else {

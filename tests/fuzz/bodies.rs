@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use idev_backup::backup_format::SCHEMA;
 use idev_backup::backup_format::keybag::KeyBag;
 use idev_backup::backup_format::manifest_db::{Db, Kind, Row};
@@ -21,6 +23,7 @@ use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
 use idev_backup::content::messages::{Messages, Period, Which};
+use idev_backup::content::notes::Notes;
 use idev_backup::content::typedstream::attributed_text;
 use idev_backup::device::PairRecord;
 use idev_backup::export::files;
@@ -321,6 +324,59 @@ pub fn message(bytes: &[u8]) {
     let mut count = 0;
     let read = messages.each(Which::WithoutChat, &Period::default(), |message| {
         assert!(message.text.is_none() || message.undecodable.is_none());
+        count += 1;
+        true
+    });
+    assert!(read.is_ok() && count == 2);
+}
+
+/// Reads a note whose body is these bytes, and in which a table is these bytes too. The note is
+/// there, whatever they are, and has a text or a reason.
+pub fn note(bytes: &[u8]) {
+    const NOTES: (&str, &str) = ("AppDomainGroup-group.com.apple.notes", "NoteStore.sqlite");
+    /// A body with a table in it: the text is U+FFFC, the attachment is T.
+    const TABLE: &[u8] =
+        b"\x12\x1a\x1a\x18\x12\x03\xef\xbf\xbc\x2a\x11\x08\x01\x62\x0d\x0a\x01T\x12\x08a.table!";
+    let folder = folder("note");
+    let (backup, database) = (folder.join("backup"), folder.join("notes.db"));
+    if !backup.exists() {
+        list(&backup, &[NOTES]);
+        let store = rusqlite::Connection::open(&database).unwrap();
+        store
+            .execute_batch(
+                "CREATE TABLE ZICCLOUDSYNCINGOBJECT (Z_PK INTEGER PRIMARY KEY, Z_ENT, ZIDENTIFIER, ZTITLE1,
+                    ZTYPEUTI, ZMERGEABLEDATA1);
+                 CREATE TABLE ZICNOTEDATA (Z_PK INTEGER PRIMARY KEY, ZNOTE, ZDATA);
+                 CREATE TABLE Z_PRIMARYKEY (Z_ENT, Z_NAME);
+                 INSERT INTO Z_PRIMARYKEY VALUES (1, 'ICNote'), (2, 'ICAttachment');
+                 INSERT INTO ZICCLOUDSYNCINGOBJECT VALUES (1, 1, 'N', 'a', NULL, NULL), (2, 1, 'M', 'b', NULL, NULL),
+                    (3, 2, 'T', NULL, 'com.apple.notes.table', NULL);
+                 INSERT INTO ZICNOTEDATA VALUES (1, 1, NULL), (2, 2, NULL);",
+            )
+            .unwrap();
+    }
+    let packed = |bytes: &[u8]| {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(bytes).unwrap();
+        packed.finish().unwrap()
+    };
+    let store = rusqlite::Connection::open(&database).unwrap();
+    let sql = "UPDATE ZICNOTEDATA SET ZDATA = CASE Z_PK WHEN 1 THEN ?1 ELSE ?2 END";
+    store.execute(sql, [packed(bytes), packed(TABLE)]).unwrap();
+    let sql = "UPDATE ZICCLOUDSYNCINGOBJECT SET ZMERGEABLEDATA1 = ?1 WHERE Z_PK = 3";
+    store.execute(sql, [packed(bytes)]).unwrap();
+    drop(store);
+    std::fs::copy(&database, stored(&backup, NOTES)).unwrap();
+    let opened = Backup::open(&backup, &NoPasswords).unwrap();
+    let mut count = 0;
+    let read = Notes::open(&opened).unwrap().each(|mut note| {
+        assert!(note.text.is_some() != note.undecodable.is_some());
+        if note.guid == "M" {
+            let tables = note.attachments_mut().map(|one| {
+                assert!(one.table.is_some() != one.undecodable.is_some());
+            });
+            assert_eq!(tables.count(), 1);
+        }
         count += 1;
         true
     });

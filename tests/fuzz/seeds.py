@@ -209,6 +209,60 @@ keep("message", "link", binary({"$archiver": "NSKeyedArchiver", "$objects": link
 app = ["$null", {"NS.keys": [uid(2), uid(3)], "NS.objects": [uid(4), uid(1)]}, "ldtext", "self", "Your move"]
 keep("message", "app", binary({"$archiver": "NSKeyedArchiver", "$objects": app, "$top": {"root": uid(1)}, "$version": 100000}))
 
+# Bodies and tables of notes, by the numbers of notestore.proto of apple_cloud_notes_parser.
+
+
+def field(number, value):
+    def varint(value):
+        most = b""
+        while value >= 0x80:
+            most += bytes([value & 0x7F | 0x80])
+            value >>= 7
+        return most + bytes([value])
+
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def run(length, *parts, style=-1):
+    line = field(1, style % 2**64) + field(4, 1) + field(5, field(1, bytes(16)) + field(2, 1)) + field(8, 1)
+    return field(5, field(1, length) + field(2, line) + b"".join(parts))
+
+
+place = field(12, field(1, b"T") + field(2, b"com.apple.notes.table"))
+runs = run(6, field(5, 3), field(6, 1), field(7, 1), style=0) + run(3, field(9, b"https://example.org/"), style=103) + run(1, place)
+text = field(2, "Title\n😀b￼\nend".encode())
+keep("note", "body", field(2, field(2, 0) + field(3, text + runs)))
+
+
+def ref(number):
+    return field(6, number)
+
+
+def pair(key, value):
+    return field(1, field(1, ref(key)) + field(2, ref(value)))
+
+
+def known(number):
+    return field(3, field(13, field(1, 1) + field(3, field(1, 0) + field(2, field(2, number)))))
+
+
+uuids = [bytes([number] * 16) for number in range(4)]
+
+
+def ordered(number):
+    array = field(1, field(2, field(1, 0) + field(2, uuids[number])))
+    return field(3, field(16, field(1, array + field(2, pair(4 + number, 5 + number)))))
+
+
+keys = [b"crRows", b"crColumns", b"cellColumns"]
+root = field(3, field(13, field(1, 0) + b"".join(field(3, field(1, at) + field(2, ref(at + 1))) for at in range(3))))
+objects = root + ordered(0) + ordered(2) + field(3, field(6, pair(7, 8))) + b"".join(known(number) for number in range(4))
+objects += field(3, field(6, pair(5, 9))) + field(3, field(10, field(2, b"cell")))
+names = b"".join(field(4, key) for key in keys) + field(5, b"com.apple.notes.ICTable") + b"".join(field(6, one) for one in uuids)
+keep("note", "table", field(2, field(2, 0) + field(3, objects + names)))
+
 with tempfile.TemporaryDirectory() as made:
     path = Path(made) / "db"
     database = sqlite3.connect(path)

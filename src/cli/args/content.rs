@@ -1,8 +1,9 @@
-//! Options of the commands that export content: the period.
+//! Options of the commands that export content: the period, and the treatment of attachments.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use idev_backup::content::Time;
 use idev_backup::content::messages::Period;
+use idev_backup::export::messages::Attachments;
 
 use crate::cli::args::value_parsers;
 
@@ -23,6 +24,35 @@ impl PeriodArgs {
         Period {
             since: self.since,
             until: self.until,
+        }
+    }
+}
+
+/// The option for the treatment of attachments.
+#[derive(Args, Clone)]
+pub struct AttachmentsArgs {
+    /// Copy the files of attachments, link to them in the backup, or leave them out
+    #[arg(long, value_enum, default_value_t = Files::Copy)]
+    attachments: Files,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Files {
+    /// Copy them
+    Copy,
+    /// Link to the files in the backup, which must not be encrypted
+    Link,
+    /// Leave them out
+    None,
+}
+
+impl AttachmentsArgs {
+    /// Returns the treatment of attachments.
+    pub fn how(&self) -> Attachments {
+        match self.attachments {
+            Files::Copy => Attachments::Copy,
+            Files::Link => Attachments::Link,
+            Files::None => Attachments::None,
         }
     }
 }

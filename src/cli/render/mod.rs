@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod missing;
+pub(crate) mod notes;
 pub(crate) mod output;
 mod pace;
 pub(crate) mod photos;

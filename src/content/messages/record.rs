@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+pub use crate::content::Presence;
 use crate::content::Time;
 
 /// The address of a person: a number, a mail address, or the name of a company that sends SMS.
@@ -218,18 +219,6 @@ pub enum Look {
     Link(String),
     /// A mention of the person with this address.
     Mention(String),
-}
-
-/// The state of an attachment's file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Presence {
-    /// The backup has the file.
-    InBackup,
-    /// The database names no file: it is only in iCloud, or was never received.
-    OnlyInIcloud,
-    /// The database names a file that the backup does not have.
-    Missing,
 }
 
 /// An attachment of a message.

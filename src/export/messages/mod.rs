@@ -8,7 +8,6 @@
 //! DIR/attachments/NAME/FILE                       the files
 //! ```
 
-mod attachments;
 mod csv;
 mod html;
 mod jsonl;
@@ -21,16 +20,17 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use self::attachments::Files;
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
 use crate::content::contacts::Contacts;
 use crate::content::messages::{Chat, Message, Messages, Period, Which};
 use crate::export::Error;
+pub use crate::export::attachments::{Attachments, Counts};
+use crate::export::attachments::{Files, Wanted};
 use crate::export::destination::{Into, Target};
 use crate::export::mark::Mark;
 use crate::export::outcome::{Listing, Problem, Renamed, Tally};
-use crate::export::workers::{self, Manner, Task};
+use crate::export::workers::{self, Manner};
 use crate::reader::backup::Backup;
 
 /// The formats of an export of messages.
@@ -45,19 +45,6 @@ pub enum Format {
     Csv,
     /// Plain text: a file for each conversation.
     Text,
-}
-
-/// The ways to treat attachments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Attachments {
-    /// Copy their files.
-    #[default]
-    Copy,
-    /// Make symbolic links to the files in the backup, which must not be encrypted.
-    Link,
-    /// Leave their files out.
-    None,
 }
 
 /// Options for an export of messages.
@@ -118,21 +105,6 @@ pub struct Damage {
     pub chat: Option<String>,
     /// The reason.
     pub why: String,
-}
-
-/// Counts of attachments.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Number of files that were written.
-    pub exported: u64,
-    /// Number of files that were there already, with the right contents.
-    pub there: u64,
-    /// Total bytes of the files that were written.
-    pub bytes: u64,
-    /// Number of attachments whose files are only in iCloud, or were never received.
-    pub only_in_icloud: u64,
-    /// Number of attachments whose files the database names and the backup does not have.
-    pub missing: u64,
 }
 
 /// The result of an export, and the error that ended it early, if any.
@@ -214,11 +186,10 @@ pub fn export(
         let mut run = Run {
             messages: &messages,
             options,
-            files: Files::new(backup, options.attachments, dry_run),
+            files: Files::new(backup, options.attachments, dry_run, &tally, give),
             tally: &tally,
             target: &mut target,
             report: &mut report,
-            give,
         };
         run.all(&chats)
     });
@@ -255,6 +226,8 @@ fn name_people(messages: &mut Messages, backup: &Backup) -> Option<String> {
 
 /// The title of messages that belong to no conversation.
 const NO_CHAT: &str = "No conversation";
+/// The domain of attachments.
+const ATTACHMENTS: &str = "MediaDomain";
 /// The weight of a message in the progress, in bytes.
 const MESSAGE_BYTES: u64 = 256;
 
@@ -300,7 +273,6 @@ struct Run<'a, 'b> {
     tally: &'a Tally<'b>,
     target: &'a mut Target,
     report: &'a mut Report,
-    give: &'a dyn Fn(Task) -> bool,
 }
 
 impl Run<'_, '_> {
@@ -401,16 +373,15 @@ impl Run<'_, '_> {
         self.report.deleted += u64::from(message.deleted);
         self.report.undecodable += u64::from(message.undecodable.is_some());
         for attachment in message.attachments_mut() {
-            let folder = talk.file_name.as_str();
+            let wanted = Wanted {
+                domain: ATTACHMENTS,
+                path: attachment.path.as_deref(),
+                name: attachment.name.as_deref(),
+                file: attachment.file,
+                folder: &talk.file_name,
+            };
             let counts = &mut self.report.attachments;
-            (self.files).export(
-                attachment,
-                folder,
-                self.target,
-                self.tally,
-                self.give,
-                counts,
-            )?;
+            attachment.exported = self.files.export(&wanted, self.target, counts)?;
         }
         self.tally.moved(MESSAGE_BYTES);
         for writer in writers {

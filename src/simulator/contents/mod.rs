@@ -9,8 +9,10 @@ mod calls;
 mod contacts;
 mod keyed_archive;
 mod messages;
+mod notes;
 mod people;
 mod picture;
+mod rows;
 mod typedstream;
 mod voicemail;
 
@@ -77,6 +79,7 @@ impl Plan {
                 messages::add(self, &mut contents);
                 calls::add(self, &mut contents);
                 voicemail::add(self, &mut contents);
+                notes::add(self, &mut contents);
                 Arc::new(contents)
             })
             .clone()

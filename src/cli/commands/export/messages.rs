@@ -1,10 +1,10 @@
 //! `idev-backup export messages`
 
 use clap::{Args, ValueEnum};
-use idev_backup::export::messages::{self, Attachments, Format, Options};
+use idev_backup::export::messages::{self, Format, Options};
 
 use crate::cli::afterwards;
-use crate::cli::args::content::PeriodArgs;
+use crate::cli::args::content::{AttachmentsArgs, PeriodArgs};
 use crate::cli::args::destination::{CONTINUES, IntoArgs};
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
@@ -36,9 +36,8 @@ pub struct Messages {
     chat: Vec<String>,
     #[command(flatten)]
     period: PeriodArgs,
-    /// Copy the files of attachments, link to them in the backup, or leave them out
-    #[arg(long, value_enum, default_value_t = Files::Copy)]
-    attachments: Files,
+    #[command(flatten)]
+    attachments: AttachmentsArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -55,16 +54,6 @@ enum Formats {
     Txt,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Files {
-    /// Copy them
-    Copy,
-    /// Link to the files in the backup, which must not be encrypted
-    Link,
-    /// Leave them out
-    None,
-}
-
 impl Messages {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
@@ -76,11 +65,7 @@ impl Messages {
             formats: self.formats(),
             period: self.period.period(),
             chats: self.chat.clone(),
-            attachments: match self.attachments {
-                Files::Copy => Attachments::Copy,
-                Files::Link => Attachments::Link,
-                Files::None => Attachments::None,
-            },
+            attachments: self.attachments.how(),
         };
         let exported = self.read.open().and_then(|backup| {
             let to = &self.into.to;

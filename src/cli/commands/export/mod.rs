@@ -3,6 +3,7 @@
 mod calls;
 mod contacts;
 mod messages;
+mod notes;
 mod photos;
 mod records;
 mod voicemail;
@@ -23,6 +24,7 @@ enum What {
     Contacts(contacts::Contacts),
     Calls(calls::Calls),
     Voicemail(voicemail::Voicemail),
+    Notes(notes::Notes),
 }
 
 impl Export {
@@ -34,6 +36,7 @@ impl Export {
             What::Contacts(contacts) => contacts.run(),
             What::Calls(calls) => calls.run(),
             What::Voicemail(voicemail) => voicemail.run(),
+            What::Notes(notes) => notes.run(),
         }
     }
 }

@@ -47,7 +47,7 @@ pub struct Simulate {
     /// The number of phones
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     phones: u32,
-    /// Write the truth about the messages and contacts of the first phone to this file, as JSON
+    /// Write the truth about the content of the first phone to this file, as JSON
     #[arg(long, value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     truth: Option<PathBuf>,
     #[command(flatten)]
