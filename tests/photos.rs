@@ -8,12 +8,15 @@ use std::time::SystemTime;
 
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE};
 use idev_backup::base::progress::Silent;
+use idev_backup::content::photos::Photos;
 use idev_backup::export::Error;
 use idev_backup::export::destination::Into;
-use idev_backup::export::photos::{self, Options, Report};
+use idev_backup::export::photos::{self, Albums, Options, Report};
 use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::NoPasswords;
+use serde_json::{Value, json};
 
+use crate::content::{VERSIONS, backup_of, phone};
 use crate::made::Made;
 use crate::rig;
 
@@ -256,4 +259,133 @@ fn export_adds_only_new_photos() {
     let refused = photos::export(&opened, &other, &Options::default(), &no, &Silent);
     assert!(matches!(refused, Err(Error::NotEmpty(_))));
     assert_eq!(exported(&other), ["mine.txt"]);
+}
+
+#[test]
+fn photos_of_all_versions_are_true() {
+    for ios in VERSIONS {
+        let phone = phone(ios);
+        let dir = rig::room();
+        let backup = Backup::open(&backup_of(&phone, dir.path()), &NoPasswords).unwrap();
+        let photos = Photos::open(&backup).unwrap();
+        assert!(photos.damage().is_empty(), "{:?}", photos.damage());
+        let truth = &phone.truth()["photos"];
+        let mut found = Vec::new();
+        let mut of_albums = vec![Vec::new(); photos.albums().len()];
+        photos
+            .each(|photo| {
+                for album in &photo.albums {
+                    of_albums[*album].push(json!(photo.path));
+                }
+                let mut value = serde_json::to_value(&photo).unwrap();
+                value.as_object_mut().unwrap().remove("id");
+                found.push(value);
+                true
+            })
+            .unwrap();
+        let expected = truth["photos"].as_array().unwrap();
+        for (found, truth) in found.iter().zip(expected) {
+            assert_eq!(found, truth, "iOS {ios}");
+        }
+        assert_eq!(found.len(), expected.len());
+        let albums = photos.albums().iter().zip(of_albums);
+        let albums: Vec<Value> = albums
+            .map(|(album, paths)| {
+                json!({ "names": album.names, "photos": album.photos, "paths": paths })
+            })
+            .collect();
+        assert_eq!(Value::from(albums), truth["albums"], "iOS {ios}");
+    }
+}
+
+#[test]
+fn albums_become_folders_or_links() {
+    let phone = phone("18.6.2");
+    let dir = rig::room();
+    let backup = backup_of(&phone, dir.path());
+    for albums in [Albums::Folders, Albums::Links] {
+        if cfg!(windows) && albums == Albums::Links {
+            // Windows lets only some users make links.
+            continue;
+        }
+        let options = Options {
+            albums,
+            index: true,
+            hidden: true,
+            ..Options::default()
+        };
+        let to = dir.path().join(format!("{albums:?}"));
+        let report = export(&backup, &to, options);
+        let counts = report.library;
+        assert_eq!((counts.favorites, counts.edited, counts.live), (1, 1, 1));
+        assert_eq!((counts.bursts, counts.albums, counts.in_albums), (1, 4, 7));
+        // The photo of the year 4001 is named; one album has an edited version and a moving part.
+        assert_eq!(
+            (report.damage.count, counts.album_files),
+            (1, 9),
+            "{:?}",
+            report.damage
+        );
+        assert!(report.damage.first[0].contains("IMG_0211.PNG: its date is in the year 4001"));
+        let album = to.join("Albums/Family/Birthday 🎂");
+        assert_eq!(fs::read_dir(&album).unwrap().count(), 3);
+        let one = fs::read(album.join("Colosseum.PNG")).unwrap();
+        assert_eq!(
+            one,
+            fs::read(to.join("2024/2024-01/Colosseum.PNG")).unwrap()
+        );
+        let is_link = fs::symlink_metadata(album.join("Colosseum.PNG"))
+            .unwrap()
+            .is_symlink();
+        assert_eq!(is_link, albums == Albums::Links);
+        // A name from the database is never a path.
+        assert!(fs::read_dir(to.join("Albums")).unwrap().count() == 3);
+        let records = fs::read_to_string(to.join("photos.jsonl")).unwrap();
+        let records: Vec<Value> = records
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(
+            records.len(),
+            phone.truth()["photos"]["photos"].as_array().unwrap().len()
+        );
+        for record in &records {
+            for path in record["exported"].as_array().unwrap() {
+                assert!(to.join(path.as_str().unwrap()).is_file(), "{record}");
+            }
+        }
+        assert_eq!(
+            records[0]["albums"],
+            json!([["Italy/2024: <Rome>"], ["Family", "Birthday 🎂"]])
+        );
+        assert_eq!(records[1]["exported"].as_array().unwrap().len(), 2);
+        // The same export changes nothing.
+        let before = rig::tree(&to);
+        let again = export(&backup, &to, options);
+        assert_eq!((again.files, again.damage.count), (0, 1));
+        rig::assert_same(&before, &rig::tree(&to), "the export");
+    }
+}
+
+/// Checks that a library whose albums cannot be read says so, and that its photos are exported.
+#[test]
+fn unknown_albums_are_named() {
+    let mut backup = Made::default();
+    photo(&mut backup, "Media/DCIM/100APPLE/IMG_0001.HEIC");
+    library(
+        &mut backup,
+        "INSERT INTO ZASSET VALUES (1, 'DCIM/100APPLE', 'IMG_0001.HEIC', 1, 0);
+         CREATE TABLE ZGENERICALBUM (Z_PK, ZKIND, ZTITLE); CREATE TABLE Z_PRIMARYKEY (Z_ENT, Z_NAME);
+         INSERT INTO ZGENERICALBUM VALUES (1, 2, 'An album'); INSERT INTO Z_PRIMARYKEY VALUES (30, 'Album');",
+    );
+    let dir = rig::room();
+    let folder = dir.path().join("backup");
+    backup.write(&folder);
+    let report = export(&folder, &dir.path().join("to"), Options::default());
+    assert_eq!((report.files, report.damage.count), (1, 1));
+    let why = &report.damage.first[0];
+    assert!(
+        why.contains("is not known: it has no table Z_30ASSETS"),
+        "{why}"
+    );
 }

@@ -141,6 +141,11 @@ impl Table {
         !self.columns.is_empty()
     }
 
+    /// Returns the name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Returns the names of the columns.
     pub(crate) fn columns(&self) -> &[String] {
         &self.columns

@@ -19,6 +19,8 @@ pub enum Kind {
     Contacts,
     /// The notes of the app Notes.
     Notes,
+    /// The photos and videos of the app Photos.
+    Photos,
     /// The calls of telephone, FaceTime and other applications.
     Calls,
     /// The voicemail.
@@ -32,6 +34,7 @@ impl Kind {
             Kind::Messages => "messages",
             Kind::Contacts => "contacts",
             Kind::Notes => "notes",
+            Kind::Photos => "photos",
             Kind::Calls => "calls",
             Kind::Voicemail => "voicemail",
         }
@@ -48,6 +51,7 @@ impl Kind {
             Kind::Messages => "message",
             Kind::Contacts => "contact",
             Kind::Notes => "note",
+            Kind::Photos => "photo",
             Kind::Calls => "call",
             Kind::Voicemail => "voicemail",
         }
@@ -58,6 +62,7 @@ impl Kind {
         match self {
             Kind::Messages => "phones leave them out of backups while Messages in iCloud is on",
             Kind::Contacts => "its address book is not in the list of files",
+            Kind::Photos => "the library of the app Photos is not in the list of files",
             Kind::Notes => "the database of the app Notes is not in the list of files",
             Kind::Calls => "its call history is not in the list of files",
             Kind::Voicemail => "phones have it only where the carrier offers visual voicemail",

@@ -1,5 +1,5 @@
 //! The content that people keep on a phone, read out of an open backup as typed records:
-//! messages, contacts, notes, calls and voicemail. Each kind is streamed, so that its size does not decide the memory.
+//! messages, contacts, notes, photos, calls and voicemail. Each kind is streamed, so that its size does not decide the memory.
 //!
 //! The databases belong to Apple's applications, and their schemas differ from one version of iOS
 //! to the next. A reader asks a database for its tables and columns, and leaves fields that it does
@@ -14,6 +14,7 @@ pub mod items;
 mod keyed_archive;
 pub mod messages;
 pub mod notes;
+pub mod photos;
 mod presence;
 mod protobuf;
 pub mod query;

@@ -34,6 +34,17 @@ pub(crate) fn integer(row: &Row<'_>, column: usize) -> Option<i64> {
     }
 }
 
+/// Returns a value as a number with a fraction.
+pub(crate) fn real(row: &Row<'_>, column: usize) -> Option<f64> {
+    let number = match row.get_ref(column).ok()? {
+        ValueRef::Integer(number) => number as f64,
+        ValueRef::Real(number) => number,
+        ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok()?.trim().parse().ok()?,
+        _ => return None,
+    };
+    Some(number).filter(|number| number.is_finite())
+}
+
 /// Returns true for a number other than 0.
 pub(crate) fn flag(row: &Row<'_>, column: usize) -> bool {
     integer(row, column).is_some_and(|number| number != 0)

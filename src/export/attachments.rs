@@ -174,7 +174,8 @@ impl<'a> Files<'a> {
     }
 }
 
-fn make_link(from: &Path, to: &Path) -> std::io::Result<()> {
+/// Makes a symbolic link to a file.
+pub(crate) fn make_link(from: &Path, to: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     return std::os::unix::fs::symlink(from, to);
     #[cfg(windows)]

@@ -13,6 +13,7 @@ pub mod messages;
 pub mod notes;
 pub mod outcome;
 pub(crate) mod page;
+pub(crate) mod photo_details;
 pub(crate) mod photo_library;
 pub mod photos;
 pub(crate) mod record_file;

@@ -12,6 +12,8 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
+use super::photo_details::Details;
+pub use super::photo_details::{Albums, Counts};
 use super::photo_library::{Album, Library, TAKEN};
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
@@ -48,6 +50,10 @@ pub struct Options {
     pub deleted: bool,
     /// Also export hidden photos, to a folder named "Hidden".
     pub hidden: bool,
+    /// The treatment of albums.
+    pub albums: Albums,
+    /// Write `photos.jsonl` too: a record for each photo of the library.
+    pub index: bool,
 }
 
 /// The result of an export.
@@ -78,6 +84,11 @@ pub struct Report {
     pub deleted_left_out: u64,
     /// Number of hidden photos that were left out.
     pub hidden_left_out: u64,
+    /// Counts of the photos in the phone's library.
+    pub library: Counts,
+    /// The parts of the library that cannot be read, albums that cannot be written, and dates that
+    /// cannot be right.
+    pub damage: Listing<String>,
     /// The parts of the backup's list that could not be read.
     pub unread: Unread,
     /// The problems with single files.
@@ -111,6 +122,14 @@ pub fn export(
     let library = library(backup, monitor);
     report.has_library = library.is_some();
     let mut library = library.unwrap_or_else(Library::empty);
+    let wanted = (options.albums, options.index);
+    let details = Details::read(
+        backup,
+        &library,
+        wanted,
+        &mut report.library,
+        &mut report.damage,
+    );
     let mut bytes = 0u64;
     each(backup, false, |item| {
         let Some(part) = Part::of(item) else {
@@ -135,6 +154,7 @@ pub fn export(
     }
     let tally = Tally::new(report.chosen, bytes, monitor, interrupt);
     let mut roll = Roll::new(target, library, options);
+    roll.details = Some(details);
     let manner = Manner {
         overwrite: options.into.overwrite,
         all_modes: false,
@@ -156,6 +176,16 @@ pub fn export(
             }
         })
     })?;
+    if !options.into.dry_run
+        && !tally.is_over()
+        && let Some(details) = roll.details.take()
+    {
+        let (counts, damage) = (&mut report.library, &mut report.damage);
+        let written = details.write(&roll.library, &mut roll.target, &tally, counts, damage);
+        if let Err(e) = written {
+            tally.stop(e);
+        }
+    }
     (report.files, report.bytes) = tally.written();
     report.there = tally.there();
     let lists = tally.into_lists(backup);
@@ -316,6 +346,8 @@ struct Roll {
     /// The last number given to each name, by the name's hash.
     stems: HashMap<u64, u32>,
     photos: u64,
+    /// The places of exported files are noted here.
+    details: Option<Details>,
 }
 
 impl Roll {
@@ -328,6 +360,7 @@ impl Roll {
             numbers: HashMap::new(),
             stems: HashMap::new(),
             photos: 0,
+            details: None,
         }
     }
 
@@ -356,6 +389,9 @@ impl Roll {
         let is_numbered = self.target.take(&mut place) || !number.is_empty();
         if is_numbered || place.is_altered {
             tally.renamed(item, place.path());
+        }
+        if let Some(details) = &mut self.details {
+            details.note(key, place.path());
         }
         Some(Task {
             item: item.clone(),

@@ -10,7 +10,7 @@ use crate::cli::render::unread::tell_unread;
 
 /// Reports the exported photos and returns the exit code.
 pub fn tell(report: &Report, style: output::Style) -> u8 {
-    let is_good = report.problems.count == 0 && report.complete;
+    let is_good = report.problems.count == 0 && report.damage.count == 0 && report.complete;
     match style {
         output::Style::Json => output::object("exported", None, report),
         output::Style::Quiet if is_good => {}
@@ -79,8 +79,40 @@ fn text(report: &Report) -> Vec<String> {
             lines.push(format!("  Left out: {photos}; {option} exports them too."));
         }
     }
+    lines.extend(library(report));
+    for why in &report.damage.first {
+        lines.push(format!("  {}.", output::one_line(why)));
+    }
     lines.extend(there(report.there));
     lines.extend(problems(&report.problems));
     lines.extend(renamed(&report.renamed));
+    lines
+}
+
+/// Describes the phone's library in up to two lines.
+fn library(report: &Report) -> Vec<String> {
+    let of = &report.library;
+    let kinds: Vec<String> = [
+        (of.favorites, "favorite"),
+        (of.edited, "edited photo"),
+        (of.live, "Live Photo"),
+        (of.bursts, "burst"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, name)| counted(number, name))
+    .collect();
+    let mut lines = Vec::new();
+    if !kinds.is_empty() {
+        lines.push(format!("  In the library: {}.", kinds.join(", ")));
+    }
+    if of.albums > 0 {
+        let albums = counted(of.albums, "album");
+        let photos = counted(of.in_albums, "photo");
+        lines.push(match of.album_files {
+            0 => format!("  {albums} with {photos}; --albums links or folders writes them."),
+            files => format!("  {albums} with {photos}: {}.", counted(files, "file")),
+        });
+    }
     lines
 }

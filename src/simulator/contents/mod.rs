@@ -11,6 +11,7 @@ mod keyed_archive;
 mod messages;
 mod notes;
 mod people;
+mod photos;
 mod picture;
 mod rows;
 mod typedstream;
@@ -80,6 +81,7 @@ impl Plan {
                 calls::add(self, &mut contents);
                 voicemail::add(self, &mut contents);
                 notes::add(self, &mut contents);
+                photos::add(self, &mut contents);
                 Arc::new(contents)
             })
             .clone()

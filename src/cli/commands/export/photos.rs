@@ -1,7 +1,7 @@
 //! `idev-backup export photos`
 
-use clap::Args;
-use idev_backup::export::photos::{self, Options};
+use clap::{Args, ValueEnum};
+use idev_backup::export::photos::{self, Albums, Options};
 
 use crate::cli::afterwards;
 use crate::cli::args::destination::{CONTINUES, IntoArgs};
@@ -34,8 +34,22 @@ pub struct Photos {
     /// Export hidden photos too, into a folder named Hidden
     #[arg(long)]
     hidden: bool,
+    /// Also write the albums, as folders below Albums
+    #[arg(long, value_enum, value_name = "HOW")]
+    albums: Option<How>,
+    /// Also write photos.jsonl: a record for each photo, with its albums, dates and place
+    #[arg(long)]
+    index: bool,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum How {
+    /// Copies of the photos, which share their space where the disk can do so
+    Folders,
+    /// Symbolic links to the exported photos
+    Links,
 }
 
 impl Photos {
@@ -49,6 +63,12 @@ impl Photos {
             flat: self.flat,
             deleted: self.deleted,
             hidden: self.hidden,
+            albums: match self.albums {
+                None => Albums::None,
+                Some(How::Folders) => Albums::Folders,
+                Some(How::Links) => Albums::Links,
+            },
+            index: self.index,
         };
         let exported = self.read.open().and_then(|backup| {
             let to = &self.into.to;
