@@ -69,6 +69,7 @@
 //!   Wi-Fi at an address that the caller gives.
 //! * `usb` (default): phones on USB without a daemon, through libusb.
 //! * `simulator` (part of `cli`): the simulated phone, and the rehearsal of a restore.
+//! * `web` (default): pages in a browser that show backups.
 //! * `keyring`: backup passwords in the system's credential store, for the program.
 //!
 //! With `default-features = false`, the crate reads, checks and stores backups and talks to phones
@@ -103,6 +104,8 @@ pub mod store;
 pub mod trace;
 pub mod transport;
 pub mod verify;
+#[cfg(feature = "web")]
+pub mod web;
 
 pub use base::cancel::CancelToken;
 pub use base::failure_kind::FailureKind;

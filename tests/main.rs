@@ -67,3 +67,5 @@ mod usbredir;
 mod verify;
 #[cfg(target_os = "linux")]
 mod wifi;
+#[cfg(feature = "web")]
+mod web;

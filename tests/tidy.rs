@@ -32,11 +32,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
                         "doctor", "simulator"]),
     ("doctor",        &["base", "transport", "device", "mobilebackup", "store", "history", "backup", "automation"]),
     ("automation",    &["base", "transport", "device", "mobilebackup", "store", "history", "backup"]),
+    // pages that show backups in a browser
+    ("web",           &["base", "backup_format", "store", "reader", "content", "export", "history"]),
     // the simulated phone
     ("simulator",     &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/
     ("cli",           &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "content", "export", "verify", "history",
-                        "backup", "encryption", "restore", "doctor", "automation", "trace", "simulator"]),
+                        "backup", "encryption", "restore", "doctor", "automation", "trace", "simulator", "web"]),
 ];
 
 /// The maximum number of lines of a source file.

@@ -17,6 +17,8 @@ struct Ctrl {
     flag: Arc<AtomicBool>,
     /// True if a job checks the flag.
     is_heeded: AtomicBool,
+    /// True if Ctrl-C is the normal end of the command, which needs no message.
+    is_normal_end: AtomicBool,
     /// True during a password prompt: the terminal hides the input, and only the prompt can restore
     /// it.
     is_asking: AtomicBool,
@@ -43,6 +45,13 @@ static CTRL: LazyLock<Arc<Ctrl>> = LazyLock::new(|| {
 pub fn interrupt() -> Arc<AtomicBool> {
     CTRL.is_heeded.store(true, Ordering::SeqCst);
     CTRL.flag.clone()
+}
+
+/// Returns a flag that becomes true at Ctrl-C, for a command that runs until then.
+#[cfg(feature = "web")]
+pub fn end() -> Arc<AtomicBool> {
+    CTRL.is_normal_end.store(true, Ordering::SeqCst);
+    interrupt()
 }
 
 /// Returns the flag of [`interrupt`], while Ctrl-C still ends the program at once.
@@ -98,6 +107,9 @@ impl Ctrl {
             self.flag.store(true, Ordering::SeqCst);
             std::thread::sleep(PROMPT_ENDS);
         } else if self.is_heeded.load(Ordering::SeqCst) && !self.flag.swap(true, Ordering::SeqCst) {
+            if self.is_normal_end.load(Ordering::SeqCst) {
+                return;
+            }
             output::tell(if std::io::stderr().is_terminal() {
                 STOPPING
             } else {

@@ -63,6 +63,8 @@ enum Command {
     Setup(Box<commands::setup::Setup>),
     Watch(Box<commands::watch::WatchCommand>),
     Config(commands::config::ConfigCommand),
+    #[cfg(feature = "web")]
+    Open(commands::open::Open),
     Info(commands::info::Info),
     Usage(commands::usage::Usage),
     Ls(commands::ls::Ls),
@@ -371,6 +373,8 @@ fn obey(cli: Cli) -> u8 {
         Command::Retire(c) => c.run(),
         Command::Adopt(c) => c.run(),
         Command::Copy(c) => c.run(),
+        #[cfg(feature = "web")]
+        Command::Open(c) => c.run(),
         Command::Info(c) => c.run(),
         Command::Usage(c) => c.run(),
         Command::Ls(mut c) => {

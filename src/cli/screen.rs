@@ -14,7 +14,7 @@ Usage: idev-backup [OPTIONS] <COMMAND>
 
 Commands:
   Back up      setup  create  devices  pair  unpair  encryption  doctor
-  See          list  info  usage  ls  find  search  tree  cat  diff
+  See          open  list  info  usage  ls  find  search  tree  cat  diff
   Get out      extract  export
   Trust        verify  restore
   Keep         prune  pin  unpin  tag  delete  retire  adopt  copy
@@ -38,9 +38,7 @@ pub fn advice(word: &str) -> Option<&'static str> {
         "configure" | "settings" => {
             "`idev-backup setup` asks a few questions, `config` shows and changes all settings"
         }
-        "open" | "web" | "serve" | "browse" => {
-            "`idev-backup usage --html FILE` writes a page; `idev-backup tree` and `ls` show the files"
-        }
+        "web" | "serve" | "browse" | "gui" => "`idev-backup open` shows the backups in a browser",
         "mount" => "`idev-backup extract --to FOLDER` writes the files of a backup to a folder",
         "grep" => {
             "`idev-backup search TEXT` searches messages and other content, `find PATTERN` finds files"

@@ -22,6 +22,8 @@ pub(crate) mod info;
 pub(crate) mod list;
 pub(crate) mod ls;
 pub(crate) mod man;
+#[cfg(feature = "web")]
+pub(crate) mod open;
 pub(crate) mod pair;
 pub(crate) mod pin;
 pub(crate) mod prune;

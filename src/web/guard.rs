@@ -1,0 +1,134 @@
+//! Decides about every request before anything else sees it, and gives every answer its security
+//! headers.
+//!
+//! - The Host header must name this server. A page elsewhere can point a name of its own at
+//!   127.0.0.1 (DNS rebinding), but the browser then sends that name.
+//! - A request that another origin caused is refused: by Origin, and by Sec-Fetch-Site in browsers
+//!   that send it.
+//! - All paths but the start address need the cookie.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderMap, HeaderName,
+    HeaderValue, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::fail::Fail;
+use super::site::Site;
+
+/// Path of the start address.
+pub(super) const START: &str = "/start";
+/// Largest body of a request in bytes: a form with a password.
+pub(super) const BODY_MAX: usize = 4 << 10;
+/// Longest time until an answer begins. A list of a million files takes about half a minute.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
+
+/// The policy of our own pages: nothing but their own style, pictures and sounds, and forms that
+/// come back to this server. No script runs.
+const PAGES: &str = "default-src 'none'; style-src 'self'; img-src 'self'; media-src 'self'; \
+                     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Checks a request, passes it on, and completes the headers of the answer.
+pub(super) async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+    let mut response = match refusal(&site, &request) {
+        Some(refusal) => refusal.into_response(),
+        None => match tokio::time::timeout(ANSWER_MAX, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Fail::Slow.into_response(),
+        },
+    };
+    complete(response.headers_mut());
+    response
+}
+
+fn complete(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, PAGES),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_FRAME_OPTIONS, "DENY"),
+        // The contents of a phone stay out of the browser's cache on the disk.
+        (CACHE_CONTROL, "no-store"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ] {
+        let value = HeaderValue::from_static(value);
+        headers.entry(name).or_insert(value);
+    }
+}
+
+/// Returns the reason that a request is refused.
+fn refusal(site: &Site, request: &Request) -> Option<Fail> {
+    let headers = request.headers();
+    if !is_ours(site, request) {
+        return Some(Fail::Refused("the address does not name this server"));
+    }
+    let origin = one(headers, &ORIGIN);
+    let is_foreign = match origin {
+        None => headers.contains_key(ORIGIN),
+        Some(origin) => {
+            let host = origin.strip_prefix("http://");
+            !host.is_some_and(|host| site.is_named(host))
+        }
+    };
+    // The form of the password must have an origin: a browser always sends it.
+    let lacks_origin = request.method() == Method::POST && origin.is_none();
+    if is_foreign || lacks_origin || comes_from_elsewhere(headers) {
+        return Some(Fail::Refused("another page caused this request"));
+    }
+    match *request.method() {
+        Method::GET | Method::HEAD => {}
+        Method::POST => {
+            let length = one(headers, &CONTENT_LENGTH).and_then(|text| text.parse().ok());
+            if length.is_none_or(|length: usize| length > BODY_MAX) {
+                return Some(Fail::Status(StatusCode::PAYLOAD_TOO_LARGE));
+            }
+        }
+        _ => return Some(Fail::Status(StatusCode::METHOD_NOT_ALLOWED)),
+    }
+    if request.uri().path() == START {
+        return None;
+    }
+    let mut cookies = headers.get_all(COOKIE).iter();
+    let has_cookie =
+        cookies.any(|header| (header.to_str()).is_ok_and(|text| site.secrets().is_in(text)));
+    (!has_cookie).then_some(Fail::NoCookie)
+}
+
+/// Returns true if the request names this server as its host, once and without contradiction.
+fn is_ours(site: &Site, request: &Request) -> bool {
+    let is_named = |host: Option<&str>| host.is_some_and(|host| site.is_named(host));
+    let authority = request.uri().authority();
+    is_named(one(request.headers(), &HOST))
+        && authority.is_none_or(|authority| site.is_named(authority.as_str()))
+}
+
+fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
+    const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+    headers.get_all(SITE).iter().any(|site| {
+        let site = site.as_bytes();
+        site != b"same-origin" && site != b"none"
+    })
+}
+
+/// Returns the value of a header that is there exactly once.
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    match values.next() {
+        None => first.to_str().ok(),
+        Some(_) => None,
+    }
+}

@@ -1,0 +1,218 @@
+//! The first page, with all phones of the store, and the page of a phone, with its backups.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::fail::Fail;
+use super::layout::{Page, answer, encoded, t};
+use super::site::{Site, key_of, reading};
+use crate::base::time;
+use crate::base::units::{count, counted, size, span};
+use crate::history::list::{self, Backup, Look, Overview, Phone};
+use crate::store::snapshot::read_report;
+
+/// Shows all phones.
+pub(super) async fn page(State(site): State<Arc<Site>>) -> Response {
+    reading(move || {
+        let now = SystemTime::now();
+        let overview = overview(&site, now)?;
+        let main = html! {
+            @if overview.phones.is_empty() {
+                p { "There are no backups in this store yet." }
+            }
+            ul.cards {
+                @for phone in &overview.phones {
+                    li.card { (phone_card(&site, &overview, phone, now)) }
+                }
+            }
+            @if let Some(free) = overview.free_bytes {
+                p.soft {
+                    "Store: " bdi { (t(&site.store().root().display().to_string())) }
+                    ", " (size(free)) " free."
+                }
+            }
+        };
+        let page = Page {
+            base: site.secrets().base(),
+            title: "Backups",
+            above: Vec::new(),
+            tabs: None,
+            main,
+            wide: false,
+        };
+        Ok(answer(page.markup()))
+    })
+    .await
+}
+
+fn overview(site: &Site, now: SystemTime) -> Result<Overview, Fail> {
+    let look = Look {
+        sizes: false,
+        overdue: site.options().overdue,
+        now,
+    };
+    Ok(list::overview(site.store(), &look)?)
+}
+
+fn phone_card(site: &Site, overview: &Overview, phone: &Phone, now: SystemTime) -> Markup {
+    let mut of_phone = overview.backups.iter().filter(|b| b.udid == phone.udid);
+    let newest = of_phone.next();
+    let model = newest.and_then(|newest| newest.model.as_deref());
+    let ios = newest.and_then(|newest| newest.ios.as_deref());
+    let runs = overview.drafts.contains(&phone.udid);
+    let to = site.at(&format!("/phone/{}", encoded(&phone.udid)));
+    html! {
+        h2 { a href=(to) { bdi { (t(phone.name.as_deref().unwrap_or("A phone without a name"))) } } }
+        p.soft {
+            @if let Some(model) = model { (t(model)) }
+            @if let Some(ios) = ios { ", iOS " (t(ios)) }
+        }
+        dl.facts {
+            dt { "Last good backup" }
+            dd {
+                @match phone.last_good.as_deref() {
+                    Some(last) => {
+                        (time::when(last))
+                        @if let Some(age) = age(last, now) { " (" (age) ")" }
+                        @if phone.overdue { " " strong.bad { "overdue" } }
+                    },
+                    None => strong.bad { "none" },
+                }
+            }
+            @if let Some(newest) = newest {
+                dt { "Checked" }
+                dd { (checked(newest)) }
+                dt { "Encrypted" }
+                dd { (encrypted(newest)) }
+                @if let Some(gaps) = gaps_noted(site, newest) {
+                    dt { "Missing" }
+                    dd { (gaps) }
+                }
+            }
+            @if let Some(retired) = &phone.retired {
+                dt { "Retired" }
+                dd { (time::when(retired)) }
+            }
+            @if runs {
+                dt { "Now" }
+                dd { "A backup is running, or was interrupted." }
+            }
+            @if let Some(trouble) = &phone.trouble {
+                dt { "Problem" }
+                dd.bad { (t(trouble)) }
+            }
+        }
+        p.links {
+            @if let Some(newest) = newest {
+                a.button href=(backup_link(site, newest)) { "Look into the newest backup" }
+                " "
+            }
+            a href=(to) { "All " (counted(phone.snapshots, "backup")) }
+            @if phone.bytes > 0 { span.soft { " " (size(phone.bytes)) } }
+        }
+    }
+}
+
+/// Returns the number of things that the run found missing, from its report.
+fn gaps_noted(site: &Site, backup: &Backup) -> Option<Markup> {
+    let snapshots = site.snapshots().ok()?;
+    let is_it = |s: &&crate::store::Snapshot| {
+        s.udid().as_str() == backup.udid && s.id().to_string() == backup.id
+    };
+    let report = read_report(&snapshots.iter().find(is_it)?.report()?)?;
+    let gaps = report.get("missing")?.as_array()?.len() as u64;
+    (gaps > 0).then(|| {
+        html! { a href={ (backup_link(site, backup)) "#missing" } { (counted(gaps, "thing")) } }
+    })
+}
+
+/// Returns the address of a listed backup.
+fn backup_link(site: &Site, backup: &Backup) -> String {
+    site.at(&format!("/b/{}", key_of(&backup.udid, &backup.id)))
+}
+
+/// Returns the time since a date, in words.
+fn age(rfc3339: &str, now: SystemTime) -> Option<String> {
+    let then: jiff::Timestamp = rfc3339.parse().ok()?;
+    let age = time::age(now, SystemTime::from(then))?;
+    let days = age.as_secs() / 86_400;
+    (days > 0).then(|| {
+        format!(
+            "{} ago",
+            span(std::time::Duration::from_secs(days * 86_400))
+        )
+    })
+}
+
+/// Says what the last check found.
+pub(super) fn checked(backup: &Backup) -> Markup {
+    html! {
+        @if let Some(damaged) = &backup.damaged {
+            strong.bad { "damaged" } ", found " (time::when(damaged))
+        } @else if let Some(verified) = &backup.verified {
+            span.good { "whole" } ", every byte compared " (time::when(&verified.time))
+        } @else if !backup.complete {
+            strong.bad { "unfinished" }
+        } @else {
+            "not yet since it was made"
+        }
+    }
+}
+
+fn encrypted(backup: &Backup) -> &'static str {
+    match backup.encrypted {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "not known",
+    }
+}
+
+/// Shows the backups of a phone.
+pub(super) async fn phone(State(site): State<Arc<Site>>, Path(udid): Path<String>) -> Response {
+    reading(move || {
+        let now = SystemTime::now();
+        let overview = overview(&site, now)?;
+        let mut phones = overview.phones.iter();
+        let phone = phones.find(|phone| phone.udid == udid);
+        let phone = phone.ok_or(Fail::NotFound("the store has no such phone"))?;
+        let backups = overview.backups.iter().filter(|b| b.udid == udid);
+        let main = html! {
+            ol.timeline reversed {
+                @for backup in backups {
+                    li {
+                        h2 {
+                            a href=(backup_link(&site, backup)) {
+                                (backup.date.as_deref().map_or("No date".to_owned(), time::when))
+                            }
+                            @if backup.current { " " span.tag { "current" } }
+                            @if backup.pinned == Some(true) { " " span.tag { "pinned" } }
+                            @for tag in &backup.tags { " " span.tag { bdi { (t(tag)) } } }
+                        }
+                        p {
+                            @if let Some(bytes) = backup.bytes { (size(bytes)) ", " }
+                            @if let Some(files) = backup.files { (count(files)) " files, " }
+                            @if let Some(ios) = &backup.ios { "iOS " (t(ios)) ", " }
+                            "encrypted: " (encrypted(backup))
+                        }
+                        p.soft { "Checked: " (checked(backup)) }
+                    }
+                }
+            }
+        };
+        let title = phone.name.as_deref().unwrap_or("A phone without a name");
+        let page = Page {
+            base: site.secrets().base(),
+            title,
+            above: Vec::new(),
+            tabs: None,
+            main,
+            wide: false,
+        };
+        Ok(answer(page.markup()))
+    })
+    .await
+}

@@ -1,0 +1,650 @@
+//! `open`: every page works, everything a phone wrote is inert in them, and nobody else gets in.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use idev_backup::base::progress::Silent;
+use idev_backup::history::everywhere::Search;
+use idev_backup::history::places::Home;
+use idev_backup::simulator::{Password, PhoneConfig};
+use idev_backup::store::Store;
+use idev_backup::web::{Options, Server};
+
+use crate::made::Made;
+use crate::rig;
+use crate::rig::*;
+
+/// Markup that must be escaped everywhere. In a path, its slash begins another folder.
+const EVIL: &str = "<script>document.title='evil'</script><img src=x onerror=alert(1)>\"'&";
+
+/// An answer of the server.
+struct Answer {
+    status: u16,
+    /// The headers, with names in lower case.
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+}
+
+/// Sends a request as it is and reads the answer to its end.
+fn raw(address: &str, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(120)))
+        .unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let end = bytes
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap();
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+    let headers = lines.map(|line| {
+        let (name, value) = line.split_once(": ").unwrap();
+        (name.to_ascii_lowercase(), value.to_owned())
+    });
+    Answer {
+        status: status.parse().unwrap(),
+        headers: headers.collect(),
+        body: bytes[end + 4..].to_vec(),
+    }
+}
+
+/// A browser that has exchanged the token for the cookie.
+struct Browser {
+    address: String,
+    cookie: String,
+    home: String,
+}
+
+impl Browser {
+    fn start(link: &str) -> Browser {
+        let (address, path) = link
+            .strip_prefix("http://")
+            .unwrap()
+            .split_once('/')
+            .unwrap();
+        let answer = raw(address, &get(&format!("/{path}"), &[("Host", address)]));
+        assert_eq!(answer.status, 303, "{}", answer.text());
+        let set = answer.header("set-cookie");
+        assert!(
+            set.contains("HttpOnly") && set.contains("SameSite=Strict"),
+            "{set}"
+        );
+        Browser {
+            address: address.to_owned(),
+            cookie: set.split(';').next().unwrap().to_owned(),
+            home: answer.header("location").to_owned(),
+        }
+    }
+
+    fn get_with(&self, path: &str, more: &[(&str, &str)]) -> Answer {
+        let mut headers = vec![("Host", &*self.address), ("Cookie", &*self.cookie)];
+        headers.extend(more);
+        raw(&self.address, &get(path, &headers))
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.get_with(path, &[])
+    }
+
+    /// Returns a page, which must be there and have the headers that make it safe.
+    fn page(&self, path: &str) -> String {
+        let answer = self.get(path);
+        let text = answer.text();
+        assert_eq!(answer.status, 200, "{path}: {text}");
+        assert_safe(path, &answer);
+        text
+    }
+
+    fn post(&self, path: &str, form: &str, origin: &str) -> Answer {
+        let (address, cookie) = (&self.address, &self.cookie);
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nCookie: {cookie}\r\nOrigin: {origin}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{form}",
+            form.len()
+        );
+        raw(address, &request)
+    }
+
+    /// Returns the address of the newest backup of the first phone.
+    fn backup(&self) -> String {
+        let home = self.page(&self.home);
+        let links = links(&home).into_iter();
+        let found = links
+            .filter(|link| link.contains("/b/"))
+            .min_by_key(String::len);
+        found.unwrap()
+    }
+}
+
+fn get(path: &str, headers: &[(&str, &str)]) -> String {
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")
+}
+
+fn assert_safe(path: &str, answer: &Answer) {
+    for (name, words) in [
+        ("content-security-policy", "default-src 'none'"),
+        ("content-security-policy", "frame-ancestors 'none'"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("cache-control", "no-store"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        let value = answer.header(name);
+        assert!(value.contains(words), "{path}: {name}: {value}");
+    }
+    let policy = answer.header("content-security-policy");
+    assert!(
+        !policy.contains("script-src") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    let referrer = answer.header("referrer-policy");
+    assert!(
+        ["no-referrer", "same-origin"].contains(&referrer),
+        "{path}: {referrer}"
+    );
+}
+
+/// Returns the addresses in a page to which a browser would go.
+fn links(page: &str) -> BTreeSet<String> {
+    let pattern = regex::Regex::new("(?:href|src)=\"([^\"#]*)").unwrap();
+    let found = pattern.captures_iter(page);
+    let links = found.map(|found| found[1].replace("&amp;", "&"));
+    links.filter(|link| !link.is_empty()).collect()
+}
+
+fn server(store: &Store) -> Server {
+    let options = Options {
+        search: Search {
+            current: store.root().to_path_buf(),
+            is_named: true,
+            known: Vec::new(),
+            home: Home::default(),
+            silence_max: Duration::from_secs(5),
+        },
+        overdue: Duration::from_secs(7 * 86_400),
+    };
+    Server::start(Store::open(store.root()).unwrap(), options).unwrap()
+}
+
+/// Makes a store with one backup, whose names and contents attack the pages.
+fn hostile(folder: &Path) -> (Store, PathBuf) {
+    let store = Store::create(&folder.join("store")).unwrap();
+    let backup = store.root().join(UDID);
+    let mut made = Made::default();
+    made.folder("HomeDomain", "Library", 0);
+    made.file(
+        "HomeDomain",
+        &format!("Library/{EVIL}.html"),
+        EVIL.as_bytes(),
+    );
+    made.file(
+        "HomeDomain",
+        "Library/page.html",
+        b"<!doctype html><script>1</script>",
+    );
+    made.file(
+        "HomeDomain",
+        "Library/picture.svg",
+        b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>",
+    );
+    made.file(
+        "HomeDomain",
+        "Library/hidden.jpg",
+        b"<html><script>1</script>",
+    );
+    made.file("HomeDomain", "Library/true.png", PNG);
+    made.file("HomeDomain", "Library/numbers", &numbers());
+    made.file("HomeDomain", "Library/empty", b"");
+    made.file(&format!("AppDomain-{EVIL}"), "Documents/a", b"a");
+    made.link("HomeDomain", "Library/link", EVIL);
+    made.link("HomeDomain", "Library/passwd", "/etc/passwd");
+    made.write(&backup);
+    let name = EVIL.replace('&', "&amp;").replace('<', "&lt;");
+    let info = format!(
+        "<plist version=\"1.0\"><dict><key>Device Name</key><string>{name}</string>\
+         <key>Product Version</key><string>{name}</string></dict></plist>"
+    );
+    fs::write(backup.join("Info.plist"), info).unwrap();
+    (store, backup)
+}
+
+/// The smallest picture that browsers show.
+const PNG: &[u8] =
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\0\0\0\
+    \rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\0\x05\0\x01\xff\x89\x99=\x1d\0\0\0\0IEND\xaeB`\x82";
+
+/// Returns bytes from which each range can be told, longer than what the server reads at a time.
+fn numbers() -> Vec<u8> {
+    (0..100_000u32).flat_map(u32::to_be_bytes).collect()
+}
+
+/// Returns every page that links lead to from the first one.
+fn all_pages(browser: &Browser) -> Vec<(String, Answer)> {
+    let mut waiting = VecDeque::from([browser.home.clone()]);
+    let mut known = BTreeSet::from([browser.home.clone()]);
+    let mut pages = Vec::new();
+    while let Some(path) = waiting.pop_front() {
+        let answer = browser.get(&path);
+        assert_eq!(answer.status, 200, "{path}");
+        if answer.header("content-type").starts_with("text/html") {
+            for link in links(&answer.text()) {
+                if known.insert(link.clone()) {
+                    waiting.push_back(link);
+                }
+            }
+        }
+        pages.push((path, answer));
+    }
+    pages
+}
+
+/// Follows every link from the first page: each page is there, safe, and free of markup that
+/// a phone wrote.
+#[test]
+fn every_page_is_there_and_inert() {
+    let dir = rig::room();
+    let (store, _) = hostile(dir.path());
+    let server = server(&store);
+    let browser = Browser::start(&server.link());
+    let pages = all_pages(&browser);
+    assert!(pages.len() > 20, "{}", pages.len());
+    let (mut escaped, mut shown) = (0, Vec::new());
+    for (path, answer) in &pages {
+        assert_safe(path, answer);
+        let kind = answer.header("content-type");
+        if kind.starts_with("text/html") {
+            let text = answer.text();
+            assert!(
+                !text.contains("<script") && !text.contains("<img src=x"),
+                "{path}: {text}"
+            );
+            escaped += usize::from(text.contains("&lt;script&gt;"));
+        } else if path.contains("/raw/") {
+            shown.push(kind);
+        } else if path.contains("/download/") {
+            assert_eq!(kind, "application/octet-stream", "{path}");
+            assert!(
+                answer
+                    .header("content-disposition")
+                    .starts_with("attachment;"),
+                "{path}"
+            );
+            assert!(
+                answer.header("content-security-policy").contains("sandbox"),
+                "{path}"
+            );
+        } else {
+            assert!(path.ends_with(".css") || path.ends_with(".svg"), "{path}");
+        }
+    }
+    assert!(escaped > 10, "{escaped}");
+    assert_eq!(shown, ["image/png"]);
+}
+
+/// Checks that files that could run scripts are downloads, also where a page asks for them to be
+/// shown.
+#[test]
+fn scripts_in_files_are_inert() {
+    let dir = rig::room();
+    let (store, _) = hostile(dir.path());
+    let server = server(&store);
+    let browser = Browser::start(&server.link());
+    let folder = browser.page(&format!(
+        "{}/files?d=HomeDomain&p=Library",
+        browser.backup()
+    ));
+    let files: Vec<String> = links(&folder)
+        .into_iter()
+        .filter(|l| l.contains("/file/"))
+        .collect();
+    assert_eq!(files.len(), 6, "{files:?}");
+    let mut inline = 0;
+    for file in files {
+        let answer = browser.get(&file.replace("/file/", "/raw/"));
+        assert!(
+            answer
+                .header("content-security-policy")
+                .starts_with("sandbox"),
+            "{file}"
+        );
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        if answer.body == PNG {
+            assert_eq!(answer.header("content-type"), "image/png");
+            assert!(answer.header("content-disposition").starts_with("inline;"));
+            inline += 1;
+        } else {
+            assert_eq!(
+                answer.header("content-type"),
+                "application/octet-stream",
+                "{file}"
+            );
+            assert!(
+                answer
+                    .header("content-disposition")
+                    .starts_with("attachment;")
+            );
+        }
+    }
+    assert_eq!(inline, 1);
+}
+
+/// Checks every request that must not get in, and that its answer shows nothing.
+#[test]
+fn strangers_are_refused() {
+    let dir = rig::room();
+    let (store, _) = hostile(dir.path());
+    let server = server(&store);
+    let link = server.link();
+    let browser = Browser::start(&link);
+    let (address, cookie, home) = (&*browser.address, &*browser.cookie, &*browser.home);
+    let port = address.split_once(':').unwrap().1;
+    let near = format!("localhost:{port}");
+    let ours = ("Cookie", cookie);
+    let host = ("Host", address);
+    assert_eq!(
+        raw(address, &get(home, &[("Host", &near), ours])).status,
+        200
+    );
+    let of_start = link.split_once(address).unwrap().1;
+    let cut = &of_start[..of_start.len() - 1];
+    let wrong = format!("{}x", &cookie[..cookie.len() - 1]);
+    let rebound = format!("evil.example:{port}");
+    let foreign = format!("http://evil.example:{port}");
+    let other_port = "http://127.0.0.1:1";
+    let secure = format!("https://{address}");
+    for (why, path, headers) in [
+        ("no cookie", home, &[host][..]),
+        ("no cookie, no page", "/", &[host]),
+        ("another cookie", home, &[host, ("Cookie", &wrong)]),
+        (
+            "an empty cookie",
+            home,
+            &[host, ("Cookie", "idev_backup_session=")],
+        ),
+        ("a wrong token", cut, &[host]),
+        ("no token", "/start", &[host]),
+        ("no host", home, &[ours]),
+        ("another host", home, &[("Host", &rebound), ours]),
+        ("another host at the start", of_start, &[("Host", &rebound)]),
+        ("another port", home, &[("Host", "127.0.0.1:1"), ours]),
+        ("no port", home, &[("Host", "127.0.0.1"), ours]),
+        ("two hosts", home, &[host, ("Host", &rebound), ours]),
+        ("another origin", home, &[host, ours, ("Origin", &foreign)]),
+        (
+            "the origin of another port",
+            home,
+            &[host, ours, ("Origin", other_port)],
+        ),
+        ("no origin", home, &[host, ours, ("Origin", "null")]),
+        ("another scheme", home, &[host, ours, ("Origin", &secure)]),
+        (
+            "a page elsewhere",
+            home,
+            &[host, ours, ("Sec-Fetch-Site", "cross-site")],
+        ),
+        (
+            "a page of another port",
+            home,
+            &[host, ours, ("Sec-Fetch-Site", "same-site")],
+        ),
+    ] {
+        let answer = raw(address, &get(path, headers));
+        let is_refused = answer.status == 403 || (headers[0].0 != "Host" && answer.status == 400);
+        assert!(is_refused, "{why}: {}", answer.status);
+        assert!(
+            !answer.text().contains("HomeDomain") && answer.header("set-cookie").is_empty(),
+            "{why}"
+        );
+        if answer.status == 403 {
+            assert_safe(why, &answer);
+        }
+    }
+    let absolute = get(&format!("http://evil.example{home}"), &[host, ours]);
+    assert_eq!(raw(address, &absolute).status, 403);
+    for method in ["PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"] {
+        let request = get(home, &[host, ours]).replacen("GET", method, 1);
+        assert_eq!(raw(address, &request).status, 405, "{method}");
+    }
+    // A token for the browser that the program starts works once.
+    let once = server.link_once().unwrap();
+    Browser::start(&once);
+    let again = once.split_once(address).unwrap().1;
+    assert_eq!(raw(address, &get(again, &[host])).status, 403);
+}
+
+/// Checks that no address leads out of the list of a backup.
+#[test]
+fn paths_do_not_lead_out() {
+    let dir = rig::room();
+    let (store, _) = hostile(dir.path());
+    fs::write(dir.path().join("secret"), "secret words").unwrap();
+    let server = server(&store);
+    let browser = Browser::start(&server.link());
+    let (backup, base) = (
+        browser.backup(),
+        browser.home.trim_end_matches('/').to_owned(),
+    );
+    let zeros = "0".repeat(40);
+    for path in [
+        format!("{backup}/files?d=HomeDomain&p=../../../secret"),
+        format!("{backup}/files?d=..&p=secret"),
+        format!("{backup}/files?d=&p=/etc/passwd"),
+        format!("{backup}/files?d=/etc&p=passwd"),
+        format!("{backup}/file/{zeros}"),
+        format!("{backup}/raw/..%2f..%2fsecret"),
+        format!("{backup}/raw/../../../secret"),
+        format!("{backup}/download/%2e%2e%2fManifest.db"),
+        format!("{backup}/raw/Manifest.db"),
+        format!("{backup}/raw/{}", "g".repeat(40)),
+        format!("{base}/b/{zeros}"),
+        format!("{base}/b/..%2f..%2fsecret/files"),
+        format!("{base}/b/{UDID}"),
+        format!("{base}/phone/..%2f.."),
+        format!("{base}/../../etc/passwd"),
+        "/etc/passwd".to_owned(),
+        "/".to_owned(),
+    ] {
+        let answer = browser.get(&path);
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+        assert!(!answer.text().contains("secret words"), "{path}");
+    }
+    // A link shows its target, and nothing follows it.
+    let folder = browser.page(&format!("{backup}/files?d=HomeDomain&p=Library"));
+    assert!(folder.contains("/etc/passwd") && !folder.contains("root:"));
+}
+
+/// Checks whole files and parts of them, also those that begin in the middle of a chunk.
+#[test]
+fn ranges_of_files_are_right() {
+    let config = PhoneConfig {
+        backup_password: Some(Password::new("a pass & word")),
+        ..config()
+    };
+    let dir = rig::room();
+    let (store, _) = hostile(dir.path());
+    let plain_server = server(&store);
+    let plain = Browser::start(&plain_server.link());
+    let folder = plain.page(&format!("{}/files?d=HomeDomain&p=Library", plain.backup()));
+    let files = links(&folder)
+        .into_iter()
+        .filter(|link| link.contains("/file/"));
+    let numbers = numbers();
+    let mut found: Vec<String> = files
+        .map(|file| file.replace("/file/", "/download/"))
+        .filter(|file| plain.get(file).body == numbers)
+        .collect();
+    let file = found.pop().unwrap();
+    check_ranges(&plain, &file, &numbers);
+
+    let rig = Rig::with(config);
+    rig.try_create(&options(), &Silent).unwrap();
+    let server = server(&rig.store);
+    let browser = Browser::start(&server.link());
+    let backup = browser.backup();
+    unlock(&browser, &backup, "a+pass+%26+word");
+    let entry = rig.phone.files().max_by_key(|entry| entry.size()).unwrap();
+    let mut bytes = Vec::new();
+    std::io::copy(&mut entry.bytes(), &mut bytes).unwrap();
+    let id = idev_backup::backup_format::record::file_id(&entry.domain, &entry.path);
+    check_ranges(&browser, &format!("{backup}/download/{id}"), &bytes);
+}
+
+fn check_ranges(browser: &Browser, file: &str, bytes: &[u8]) {
+    let all = browser.get(file);
+    assert!(all.status == 200 && all.body == bytes && all.header("accept-ranges") == "bytes");
+    let length = bytes.len();
+    let tag = all.header("etag").to_owned();
+    for (range, from, to) in [
+        ("bytes=0-0".to_owned(), 0, 1),
+        ("bytes=17-34".to_owned(), 17, 35),
+        ("bytes=70001-".to_owned(), 70_001, length),
+        ("bytes=-5".to_owned(), length - 5, length),
+        (format!("bytes=3-{}", length * 2), 3, length),
+    ] {
+        let part = browser.get_with(file, &[("Range", &range), ("If-Range", &tag)]);
+        assert_eq!(part.status, 206, "{range}");
+        assert!(part.body == bytes[from..to], "{range}");
+        let shown = format!("bytes {from}-{}/{length}", to - 1);
+        assert_eq!(part.header("content-range"), shown);
+    }
+    let beyond = browser.get_with(file, &[("Range", &format!("bytes={length}-"))]);
+    assert_eq!(beyond.status, 416);
+    assert_eq!(beyond.header("content-range"), format!("bytes */{length}"));
+    let changed = browser.get_with(file, &[("Range", "bytes=0-0"), ("If-Range", "\"other\"")]);
+    assert!(changed.status == 200 && changed.body == bytes);
+}
+
+/// Gives the password of a backup, which must be right.
+fn unlock(browser: &Browser, backup: &str, password: &str) {
+    let origin = format!("http://{}", browser.address);
+    let form = format!("password={password}");
+    let answer = browser.post(&format!("{backup}/unlock"), &form, &origin);
+    assert_eq!((answer.status, answer.header("location")), (303, backup));
+}
+
+/// Checks that an encrypted backup asks for its password, takes only the right one, forgets it on
+/// demand, and that no page and no address contains it.
+#[test]
+fn encrypted_backups_ask_once() {
+    let rig = Rig::with(PhoneConfig {
+        backup_password: Some(Password::new("a pass & word")),
+        ..config()
+    });
+    rig.try_create(&options(), &Silent).unwrap();
+    rig.try_create(&options(), &Silent).unwrap();
+    let server = server(&rig.store);
+    let browser = Browser::start(&server.link());
+    let origin = format!("http://{}", browser.address);
+    let backup = browser.backup();
+    let form = format!("{backup}/unlock");
+    for path in ["", "/files", "/files?d=HomeDomain"] {
+        let answer = browser.get(&format!("{backup}{path}"));
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (303, &*form),
+            "{path}"
+        );
+    }
+    let asked = browser.get(&form);
+    assert!(
+        asked.text().contains("type=\"password\"")
+            && asked.header("referrer-policy") == "same-origin"
+    );
+    let wrong = browser.post(&form, "password=other", &origin);
+    assert_eq!(
+        (wrong.status, wrong.header("location")),
+        (303, &*format!("{form}?wrong=1"))
+    );
+    assert!(
+        browser
+            .page(&format!("{form}?wrong=1"))
+            .contains("does not open")
+    );
+    let right = "password=a+pass+%26+word";
+    for foreign in ["http://evil.example", "null", "http://127.0.0.1:1"] {
+        assert_eq!(browser.post(&form, right, foreign).status, 403, "{foreign}");
+    }
+    let long = format!("password={}", "x".repeat(100_000));
+    assert_eq!(browser.post(&form, &long, &origin).status, 413);
+    assert_eq!(browser.post(&form, "x=y", &origin).status, 400);
+    unlock(&browser, &backup, "a+pass+%26+word");
+    for (path, answer) in all_pages_of(&browser, &backup) {
+        assert!(
+            !answer.text().contains("a pass &") && !path.contains("pass+"),
+            "{path}"
+        );
+    }
+    // The other backup of the phone has the same password.
+    let phone = browser.page(&format!("{}phone/{UDID}", browser.home));
+    let others = links(&phone)
+        .into_iter()
+        .filter(|link| link.contains("/b/") && *link != backup);
+    let others: Vec<String> = others.collect();
+    assert_eq!(others.len(), 1, "{others:?}");
+    browser.page(&others[0]);
+    let forgotten = browser.post(&format!("{backup}/lock"), "", &origin);
+    assert_eq!(forgotten.status, 303);
+    for backup in [&backup, &others[0]] {
+        assert_eq!(browser.get(backup).status, 303, "{backup}");
+    }
+}
+
+/// Returns the pages of a backup that have text, one step deep.
+fn all_pages_of(browser: &Browser, backup: &str) -> Vec<(String, Answer)> {
+    let links = links(&browser.page(backup)).into_iter();
+    let links = links.filter(|link| link.starts_with(backup));
+    links
+        .map(|link| (link.clone(), browser.get(&link)))
+        .collect()
+}
+
+/// Runs the program: it prints the address, serves, and ends with 0 at Ctrl-C.
+#[cfg(unix)]
+#[test]
+fn program_serves_until_interrupted() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    let rig = Rig::backed_up();
+    let mut command = rig::program::program(&rig);
+    let mut child = command
+        .args(["open", "--no-browser"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut link = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut link).unwrap();
+    let browser = Browser::start(link.trim());
+    assert!(browser.page(&browser.home).contains("Mira&#39;s iPhone"));
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{told}");
+    assert!(told.contains("Ctrl-C ends it"), "{told}");
+}
