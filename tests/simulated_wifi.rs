@@ -2,13 +2,13 @@
 //! services and faults.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use idev_backup::simulator::{Daemon, Phone, Wifi, WifiConfig, WifiFault};
+use idev_backup::simulator::{AdvertKind, Daemon, Phone, Wifi, WifiConfig, WifiFault};
 use idev_backup::transport::plist_stream::{self, Encoding};
 use plist::{Dictionary, Value};
 
@@ -364,4 +364,99 @@ fn roaming_leaves_silence_behind() {
     drop(lab);
     drop(heart);
     abandoned.join().unwrap();
+}
+
+/// Asks for phones by multicast on the loopback network, as a client that is no full resolver, and
+/// returns the first answer that contains `mark`.
+fn advert(mark: &[u8]) -> Option<Vec<u8>> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+    let any = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    socket.bind(&any.into()).unwrap();
+    socket.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
+    let socket: UdpSocket = socket.into();
+    let limit = Some(Duration::from_millis(200));
+    socket.set_read_timeout(limit).unwrap();
+    let mut query = vec![0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    query.extend(b"\x0e_apple-mobdev2\x04_tcp\x05local\x00");
+    query.extend([0, 12, 0, 1]);
+    let mut packet = [0; 9000];
+    for _ in 0..5 {
+        socket.send_to(&query, "224.0.0.251:5353").unwrap();
+        while let Ok((length, _)) = socket.recv_from(&mut packet) {
+            if holds(&packet[..length], mark) {
+                return Some(packet[..length].to_vec());
+            }
+        }
+    }
+    None
+}
+
+fn holds(packet: &[u8], mark: &[u8]) -> bool {
+    packet.windows(mark.len()).any(|window| window == mark)
+}
+
+/// Checks the advert of a phone with its own MAC, and that it exists only while the switch is on.
+#[test]
+fn advert_follows_switch() {
+    let lab = Lab::new(WifiConfig {
+        advertise: true,
+        ..WifiConfig::default()
+    });
+    let mac = get(&mut lab.by_cable.session(), "", "WiFiAddress");
+    let mark = format!("{}@fe80::", mac["Value"].as_string().unwrap());
+    let name = || {
+        let value = get(
+            &mut lab.by_cable.session(),
+            DOMAIN,
+            "BonjourFullServiceName",
+        );
+        value["Value"].as_string().unwrap().to_owned()
+    };
+    assert_eq!(name(), "");
+    set_switch(&lab.by_cable, true);
+    let answer = advert(mark.as_bytes()).expect("an answer");
+    assert_eq!(answer[..12], [0, 9, 0x84, 0, 0, 1, 0, 1, 0, 0, 0, 4]);
+    assert!(holds(&answer, b"-supportsRP-"));
+    assert!(holds(
+        &answer,
+        &[0, 1, 0x80, 1, 0, 0, 0, 120, 0, 4, 127, 0, 0, 1]
+    ));
+    assert!(!holds(&answer, b"authTag"));
+    let full = name();
+    assert!(full.starts_with(&mark) && full.ends_with("._apple-mobdev2._tcp.local."));
+    set_switch(&lab.by_cable, false);
+    assert_eq!(name(), "");
+}
+
+/// Checks that a phone with a private MAC tells paired computers by tags, and changes the MAC.
+#[test]
+fn advert_names_paired_computers() {
+    let lab = Lab::new(WifiConfig {
+        on: true,
+        advertise: true,
+        advert: Some(AdvertKind::Tags),
+        ..WifiConfig::default()
+    });
+    let full_name = || {
+        let value = get(
+            &mut lab.by_cable.session(),
+            DOMAIN,
+            "BonjourFullServiceName",
+        );
+        value["Value"].as_string().unwrap().to_owned()
+    };
+    let instance = |full: &str| full.split("._apple").next().unwrap().to_owned();
+    let first = instance(&full_name());
+    let answer = advert(first.as_bytes()).expect("an answer");
+    assert!(holds(&answer, b"identifier=") && holds(&answer, b"authTag="));
+    assert!(!holds(&answer, b"authTag#1="));
+    // Another computer.
+    paired(&lab.daemon);
+    let answer = advert(first.as_bytes()).expect("an answer");
+    assert!(holds(&answer, b"authTag#1="));
+    lab.wifi.fail(&WifiFault::PrivateAddress).unwrap();
+    let second = instance(&full_name());
+    assert_ne!(first, second);
+    let answer = advert(second.as_bytes()).expect("an answer");
+    assert!(!holds(&answer, first.as_bytes()));
 }

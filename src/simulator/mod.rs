@@ -60,7 +60,7 @@ pub use mux::Daemon;
 pub use phone::{Outcome, Passcode, Phone, PhoneConfig, Trust};
 pub use replay::{Departure, Replay};
 pub use usb::{Cable, Counts, Misstep, RedirError, UsbEvent};
-pub use wifi::{Wifi, WifiConfig, WifiFault};
+pub use wifi::{AdvertKind, Wifi, WifiConfig, WifiFault};
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};

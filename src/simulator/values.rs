@@ -114,7 +114,9 @@ fn domain_values(phone: &Phone, domain: &str) -> Dictionary {
         ]),
         // A phone whose switch for Wi-Fi was never touched lacks the key `EnableWifiConnections`.
         "com.apple.mobile.wireless_lockdown" => {
-            super::dict([("BonjourFullServiceName", "".into())])
+            let wifi = super::lock(&phone.wifi).upgrade();
+            let name = wifi.map(|wifi| wifi.advert_name()).unwrap_or_default();
+            super::dict([("BonjourFullServiceName", name.into())])
         }
         "com.apple.mobile.data_sync" => {
             super::dict([("Contacts", Value::Dictionary(Dictionary::new()))])
@@ -143,11 +145,7 @@ fn device(phone: &Phone) -> Dictionary {
         text.truncate(count);
         text
     };
-    let mac = |salt: u64| {
-        let bytes = mix(&[number, salt]).to_be_bytes();
-        let rest: Vec<String> = bytes[3..8].iter().map(|b| format!("{b:02x}")).collect();
-        format!("a4:{}", rest.join(":"))
-    };
+    let mac = |salt: u64| mac(number, salt);
     let class = match config.model.split_once(|c: char| c.is_ascii_digit()) {
         Some((class, _)) => class.to_owned(),
         None => config.model.clone(),
@@ -209,12 +207,23 @@ fn device(phone: &Phone) -> Dictionary {
         ("UniqueDeviceID", phone.udid().as_str().into()),
         ("UseRaptorCerts", true.into()),
         ("Uses24HourClock", true.into()),
-        ("WiFiAddress", mac(1).into()),
+        ("WiFiAddress", wifi_mac(phone).into()),
     ]);
     if let Ok(key) = lockdown::device_key(phone) {
         values.insert("DevicePublicKey".into(), Value::Data(key.public_pem()));
     }
     values
+}
+
+fn mac(number: u64, salt: u64) -> String {
+    let bytes = mix(&[number, salt]).to_be_bytes();
+    let rest: Vec<String> = bytes[3..8].iter().map(|b| format!("{b:02x}")).collect();
+    format!("a4:{}", rest.join(":"))
+}
+
+/// Returns the MAC of the phone's Wi-Fi.
+pub(super) fn wifi_mac(phone: &Phone) -> String {
+    mac(mix(&[udid_number(phone)]), 1)
 }
 
 fn udid_number(phone: &Phone) -> u64 {

@@ -52,6 +52,10 @@ impl Air {
         *lock(&self.reach) == Reach::Left
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        *lock(&self.reach) == Reach::Open
+    }
+
     /// Changes the state. A phone that has left its address does not come back to it.
     fn change(&self, to: Reach) {
         let mut reach = lock(&self.reach);

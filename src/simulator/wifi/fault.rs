@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::super::lock;
 use super::air::Air;
-use super::{Shared, fixed_port, resolve};
+use super::{Private, Shared, fixed_port, resolve};
 
 /// Longest wait until all heartbeats have announced the sleep.
 const GOODNIGHT: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub enum WifiFault {
     Roam(Vec<String>),
     /// All connections end.
     Drop,
+    /// The phone takes another private MAC, and with it another name and identifier in its advert.
+    PrivateAddress,
 }
 
 /// A fault that occurs after a number of bytes.
@@ -68,6 +70,10 @@ impl Shared {
             WifiFault::Silence => lock(&self.net).air.sleep(),
             WifiFault::Roam(addresses) => self.roam(&resolved(addresses)?)?,
             WifiFault::Drop => self.drop_connections(),
+            WifiFault::PrivateAddress => {
+                lock(&self.net).private = Private::new();
+                self.refresh()?;
+            }
         }
         Ok(())
     }
@@ -75,7 +81,7 @@ impl Shared {
     fn sleep(&self) {
         self.sleepy.store(true, Ordering::SeqCst);
         let deadline = Instant::now() + GOODNIGHT;
-        let all_told = || lock(&self.hearts).values().all(|beating| beating.told);
+        let all_told = || lock(&self.hearts).values().all(|beating| beating.told || !beating.proven);
         while !all_told() && Instant::now() < deadline {
             thread::sleep(super::BETWEEN_LOOKS);
         }
@@ -95,7 +101,8 @@ impl Shared {
         net.air.leave();
         net.air = Air::new();
         net.addresses = addresses.to_vec();
-        let old = net.listening.take();
+        // No goodbye reaches a network that the phone has left.
+        let old = (net.listening.take(), net.advert.take());
         drop(net);
         drop(old);
         for connection in lock(&self.connections).values() {

@@ -9,8 +9,11 @@
 //!
 //! [quince]: https://github.com/novkostya/quince
 
+mod advert;
 mod air;
+mod dns;
 mod fault;
+mod tag;
 
 use std::collections::HashMap;
 use std::io;
@@ -23,6 +26,8 @@ use std::time::{Duration, Instant};
 use plist::Value;
 use rustls::ServerConfig;
 
+pub use self::advert::AdvertKind;
+use self::advert::{Advert, Facts};
 use self::air::Air;
 pub(super) use self::air::Radio;
 use self::fault::Pending;
@@ -40,6 +45,8 @@ pub(super) const SWITCH: (&str, &str) = (
 );
 /// Time in which a computer must connect to the port of a service that it started.
 const SERVICE_WAIT: Duration = Duration::from_secs(30);
+/// Time that the answer in a heartbeat may need to arrive behind a connection to a service.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// Interval between looks for a new connection, and for the end of the listener.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
@@ -58,6 +65,11 @@ pub struct WifiConfig {
     pub patience: Duration,
     /// Closes connections to services until the computer has completed a heartbeat exchange.
     pub heartbeat_first: bool,
+    /// Advertises the phone by multicast DNS while connections over Wi-Fi are on. That needs the
+    /// phone's addresses to be those of network interfaces.
+    pub advertise: bool,
+    /// What identifies the phone in its advert; `None` for what its version of iOS uses.
+    pub advert: Option<AdvertKind>,
 }
 
 impl Default for WifiConfig {
@@ -68,6 +80,8 @@ impl Default for WifiConfig {
             heartbeat: Duration::from_secs(10),
             patience: Duration::from_secs(5),
             heartbeat_first: true,
+            advertise: false,
+            advert: None,
         }
     }
 }
@@ -90,6 +104,8 @@ impl Wifi {
                 addresses,
                 air: Air::new(),
                 listening: None,
+                advert: None,
+                private: Private::new(),
             }),
             connections: Mutex::default(),
             hearts: Mutex::default(),
@@ -144,11 +160,15 @@ impl Wifi {
 impl Drop for Wifi {
     fn drop(&mut self) {
         let shared = &self.shared;
-        let (listening, air) = {
+        let (listening, advert, air) = {
             let mut net = lock(&shared.net);
-            (net.listening.take(), Arc::clone(&net.air))
+            (
+                net.listening.take(),
+                net.advert.take(),
+                Arc::clone(&net.air),
+            )
         };
-        drop(listening);
+        drop((listening, advert));
         air.wake();
         for connection in lock(&shared.connections).values() {
             connection.end();
@@ -163,7 +183,6 @@ pub(super) struct Shared {
     config: WifiConfig,
     net: Mutex<Net>,
     connections: Mutex<HashMap<u64, Connection>>,
-    /// Heartbeats that have completed an exchange.
     hearts: Mutex<HashMap<u64, Beating>>,
     /// The phone is about to sleep, and says so in its heartbeats.
     sleepy: AtomicBool,
@@ -173,11 +192,13 @@ pub(super) struct Shared {
     recorder: Mutex<Option<Recorder>>,
 }
 
-/// A heartbeat that has completed an exchange.
+/// A heartbeat.
 #[derive(Debug)]
 struct Beating {
     /// HostID of the computer.
     host: String,
+    /// A whole exchange is complete.
+    proven: bool,
     /// The computer knows that the phone is about to sleep.
     told: bool,
 }
@@ -189,6 +210,29 @@ struct Net {
     air: Arc<Air>,
     /// Present while the switch is on.
     listening: Option<Listening>,
+    /// Present while the switch is on, if the phone advertises itself.
+    advert: Option<Advert>,
+    private: Private,
+}
+
+/// What an advert shows instead of the phone's own MAC.
+#[derive(Debug)]
+struct Private {
+    mac: String,
+    identifier: String,
+}
+
+impl Private {
+    fn new() -> Private {
+        let random = uuid::Uuid::new_v4().into_bytes();
+        // Locally administered, for one device.
+        let first = random[0] & 0xfc | 2;
+        let rest: Vec<String> = random[1..6].iter().map(|b| format!("{b:02x}")).collect();
+        Private {
+            mac: format!("{first:02x}:{}", rest.join(":")),
+            identifier: super::new_uuid(),
+        }
+    }
 }
 
 /// Running listeners. Dropping it ends them.
@@ -235,7 +279,7 @@ impl Shared {
         let wanted = switched_on(&self.phone);
         let mut net = lock(&self.net);
         if !wanted {
-            let ended = net.listening.take();
+            let ended = (net.listening.take(), net.advert.take());
             drop(net);
             drop(ended);
             return Ok(());
@@ -243,7 +287,42 @@ impl Shared {
         if net.listening.is_none() {
             net.listening = Some(self.listen(&net)?);
         }
+        if self.config.advertise {
+            let facts = self.facts(&net);
+            match &net.advert {
+                Some(advert) => advert.show(&facts),
+                None => net.advert = Some(Advert::begin(&facts, &net.air)?),
+            }
+        }
         Ok(())
+    }
+
+    fn facts(&self, net: &Net) -> Facts {
+        let config = &self.phone.config;
+        let kind = self.config.advert;
+        let (mac, tags) = match kind.unwrap_or_else(|| AdvertKind::of_ios(&config.ios)) {
+            AdvertKind::Mac => (values::wifi_mac(&self.phone), None),
+            AdvertKind::Tags => {
+                let mut hosts: Vec<String> =
+                    lock(&self.phone.state).pairings.keys().cloned().collect();
+                hosts.sort();
+                let identifier = net.private.identifier.clone();
+                (net.private.mac.clone(), Some((identifier, hosts)))
+            }
+        };
+        Facts {
+            ios: config.ios.clone(),
+            device_name: config.name.clone(),
+            mac,
+            tags,
+            addresses: net.addresses.clone(),
+        }
+    }
+
+    /// Returns the full name of the advert.
+    pub(super) fn advert_name(&self) -> String {
+        let net = lock(&self.net);
+        net.advert.as_ref().map(Advert::name).unwrap_or_default()
     }
 
     fn listen(self: &Arc<Self>, net: &Net) -> io::Result<Listening> {
@@ -340,10 +419,23 @@ impl Shared {
 
     /// Returns true if this computer may use services.
     fn admits(&self, host: &str) -> bool {
-        !self.config.heartbeat_first
-            || lock(&self.hearts)
-                .values()
-                .any(|beating| beating.host == host)
+        let proven = |beating: &Beating| beating.host == host && beating.proven;
+        !self.config.heartbeat_first || lock(&self.hearts).values().any(proven)
+    }
+
+    /// Does the same as [`admits`](Self::admits), but waits for the answer in a heartbeat that has
+    /// begun: it may be on its way.
+    fn admits_soon(&self, host: &str) -> bool {
+        let deadline = Instant::now() + ANSWER_WAIT;
+        let is_of_host = |beating: &Beating| beating.host == host;
+        while !self.admits(host) {
+            let has_begun = lock(&self.hearts).values().any(is_of_host);
+            if !has_begun || Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(BETWEEN_LOOKS);
+        }
+        true
     }
 
     /// Ends the services of a computer whose last heartbeat has ended.
@@ -414,14 +506,10 @@ impl Shared {
         let computer = Some(host.clone());
         self.spawn(stream, air, computer, &name.clone(), move |socket| {
             if name == heartbeat::NAME {
-                let heart = Heart {
-                    id: shared.next.fetch_add(1, Ordering::Relaxed),
-                    shared: Arc::clone(&shared),
-                    host,
-                };
+                let heart = Heart::start(&shared, host);
                 services::serve(&shared.phone, &name, &tls, socket, Some(&heart));
                 heart.stop();
-            } else if shared.admits(&host) {
+            } else if shared.admits_soon(&host) {
                 services::serve(&shared.phone, &name, &tls, socket, None);
             } else {
                 socket.cut();
@@ -439,6 +527,21 @@ pub(super) struct Heart {
 }
 
 impl Heart {
+    fn start(shared: &Arc<Shared>, host: String) -> Heart {
+        let id = shared.next.fetch_add(1, Ordering::Relaxed);
+        let beating = Beating {
+            host: host.clone(),
+            proven: false,
+            told: false,
+        };
+        lock(&shared.hearts).insert(id, beating);
+        Heart {
+            id,
+            shared: Arc::clone(shared),
+            host,
+        }
+    }
+
     /// Returns the interval to announce, and the patience beyond it.
     pub(super) fn timing(&self) -> (Duration, Duration) {
         let config = &self.shared.config;
@@ -447,11 +550,9 @@ impl Heart {
 
     /// Notes that the computer has answered.
     pub(super) fn beat(&self) {
-        let mut hearts = lock(&self.shared.hearts);
-        hearts.entry(self.id).or_insert_with(|| Beating {
-            host: self.host.clone(),
-            told: false,
-        });
+        if let Some(beating) = lock(&self.shared.hearts).get_mut(&self.id) {
+            beating.proven = true;
+        }
     }
 
     /// Returns true if the phone is about to sleep, and this computer does not know it yet.
@@ -459,7 +560,7 @@ impl Heart {
         self.shared.sleepy.load(Ordering::SeqCst)
             && lock(&self.shared.hearts)
                 .get(&self.id)
-                .is_some_and(|beating| !beating.told)
+                .is_some_and(|beating| beating.proven && !beating.told)
     }
 
     /// Notes that this computer knows that the phone is about to sleep.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use idev_backup::simulator::{Phone, Wifi, WifiConfig, WifiFault};
+use idev_backup::simulator::{AdvertKind, Phone, Wifi, WifiConfig, WifiFault};
 
 use super::parse;
 use crate::cli::render::output;
@@ -18,8 +18,8 @@ pub struct WifiArgs {
     /// The default host is 127.0.0.1, and the default port that of phones; port 0 is any free one.
     /// Prints `WIFI_ADDRESS=HOST:PORT` for each. The phone listens there while connections over
     /// Wi-Fi are switched on, which a computer does by cable. Lines on stdin change the network:
-    /// `sleep`, `silence`, `wake`, `roam ADDRESS...`, `drop` (all connections); `after BYTES`
-    /// before one of them delays it until the phone has sent this much.
+    /// `sleep`, `silence`, `wake`, `roam ADDRESS...`, `drop` (all connections), `private` (another
+    /// private MAC); `after BYTES` before one of them delays it until the phone has sent this much.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1", conflicts_with = "usbredir")]
     wifi: Vec<String>,
     /// Connections over Wi-Fi are switched on from the start
@@ -31,6 +31,22 @@ pub struct WifiArgs {
     /// Serve computers over Wi-Fi that send no heartbeat, unlike real phones
     #[arg(long, requires = "wifi")]
     no_heartbeat: bool,
+    /// Identify the phone in its advert by this: mac, tags (of paired computers, behind a private
+    /// MAC), none (no advert) [default: what its version of iOS uses]
+    #[arg(long, value_name = "KIND", requires = "wifi", value_parser = advert)]
+    advert: Option<Advert>,
+}
+
+/// Advert of the phone: its kind, or `None` for no advert.
+type Advert = Option<AdvertKind>;
+
+fn advert(text: &str) -> Result<Advert, String> {
+    match text {
+        "mac" => Ok(Some(AdvertKind::Mac)),
+        "tags" => Ok(Some(AdvertKind::Tags)),
+        "none" => Ok(None),
+        _ => Err("one of mac, tags, none".to_owned()),
+    }
 }
 
 impl WifiArgs {
@@ -49,6 +65,8 @@ impl WifiArgs {
             on: self.wifi_on,
             heartbeat: self.heartbeat,
             heartbeat_first: !self.no_heartbeat,
+            advertise: self.advert != Some(None),
+            advert: self.advert.flatten(),
             ..WifiConfig::default()
         };
         let wifi = Wifi::join(phone, config).map_err(|e| {
@@ -113,8 +131,9 @@ fn fault(words: &[&str]) -> Result<WifiFault, String> {
             addresses.iter().map(|&a| a.to_owned()).collect(),
         )),
         ["drop"] => Ok(WifiFault::Drop),
+        ["private"] => Ok(WifiFault::PrivateAddress),
         _ => Err(
-            "one of sleep, silence, wake, roam ADDRESS..., drop; or after BYTES and a fault"
+            "one of sleep, silence, wake, roam ADDRESS..., drop, private; or after BYTES and a fault"
                 .to_owned(),
         ),
     }
