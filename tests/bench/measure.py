@@ -2,7 +2,7 @@
 """Compares the cost of a backup with other programs: one simulated phone, one machine, one run.
 
     python3 tests/bench/measure.py target/release/idev-backup [large] [small] [memory] [unchanged]
-                                   [verify] [reading] [extract] [restore] [history]
+                                   [verify] [reading] [extract] [restore] [history] [wifi]
 
 Needs Linux and libimobiledevice-utils. Also measures pymobiledevice3 if tests/peers/run.py has
 installed it, and openssl if it is installed; `reading` needs sqlite3 and no phone. `--on DIR`
@@ -540,6 +540,29 @@ def print_restores(title, costs):
         print(f"| {name} | {seconds:.2f} ({runs_}) | {seconds / ours:.2f} | {cpu:.2f} s | {memory:.0f} MiB |", flush=True)
 
 
+def wifi(ours, on, runs):
+    """Compares full backups over Wi-Fi (TCP on the loopback network) with those through the daemon."""
+    for title, *content in (
+        ("4 GiB in 40 files", "--files", "0", "--bulk", "40x100M"),
+        ("50,000 files of 2-20 KiB", "--files", "50000", "--bulk", "0x0"),
+    ):
+        with Bench(ours, on, *content, "--wifi", "127.0.0.1:0", "--wifi-on", "--advert", "none") as bench:
+            address = bench.phone.stdout.readline().strip().removeprefix("WIFI_ADDRESS=")
+            bench.cost(ours, "pair", "--wifi")
+            ways = {"daemon": [], "Wi-Fi": ["--transport", "network", "--address", address]}
+            costs, rates = {}, {}
+            for _ in range(runs):
+                for way, words in ways.items():
+                    costs.setdefault(way, []).append(bench.create("--full", "--keep-last", "0", *words))
+                    rates.setdefault(way, []).append(1 / bench.report()["seconds"]["receive"])
+                    bench.clear("store")
+            print(f"\n### {title}\n\n| | seconds | processor | receiving, times the daemon's rate |")
+            print("|---|---|---|---|")
+            for way, each in costs.items():
+                rate = statistics.median(rates[way]) / statistics.median(rates["daemon"])
+                print(f"| {way} | {median(each, 'seconds'):.2f} | {median(each, 'cpu'):.2f} s | {rate:.2f} |")
+
+
 def history(ours, on, runs):
     history_of(ours, on, runs, 3, 30, 500_000)
 
@@ -572,7 +595,7 @@ def main():
     benches = {
         "large": large, "small": small, "memory": memory, "unchanged": unchanged,
         "verify": verify, "reading": reading, "extract": extract, "restore": restore,
-        "history": history,
+        "history": history, "wifi": wifi,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ours", type=Path, help="the program")

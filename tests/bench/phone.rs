@@ -9,7 +9,7 @@ mod support;
 use std::io::Read;
 use std::time::Instant;
 
-use idev_backup::simulator::{Content, Daemon, Phone, PhoneConfig};
+use idev_backup::simulator::{Content, Daemon, Phone, PhoneConfig, Wifi, WifiConfig};
 use plist::Value;
 use support::{Computer, Stream, answer, begin_backup, device_ids, hear};
 
@@ -40,7 +40,7 @@ fn main() {
         loads = vec![(format!("{files} tiny files"), many)];
     }
     for (what, content) in loads {
-        for listen in addresses() {
+        for (way, listen) in ways() {
             let config = PhoneConfig {
                 content: content.clone(),
                 ..PhoneConfig::default()
@@ -48,14 +48,22 @@ fn main() {
             let phone = Phone::new(config);
             let daemon = Daemon::start(&listen, vec![phone.clone()]).unwrap();
             let id = device_ids(daemon.address())[0];
-            let computer = Computer::pair(daemon.address(), id);
+            let mut computer = Computer::pair(daemon.address(), id);
+            let config = WifiConfig {
+                on: true,
+                heartbeat_first: false,
+                ..WifiConfig::default()
+            };
+            let wifi = Wifi::join(&phone, config).unwrap();
+            if way == WIFI {
+                computer = computer.on_wifi(wifi.addresses()[0]);
+            }
             let udid = phone.udid().as_str();
             let start = Instant::now();
             let stream = begin_backup(&computer, udid, true).unwrap();
             let (files, bytes, seconds) = discard(stream);
             println!(
-                "{what} over {}: {:.0} MB/s, {:.0} files/s while receiving ({seconds:.2} s); {:.2} s in all",
-                daemon.address().split(':').next().unwrap_or_default(),
+                "{what} over {way}: {:.0} MB/s, {:.0} files/s while receiving ({seconds:.2} s); {:.2} s in all",
                 bytes as f64 / 1e6 / seconds,
                 files as f64 / seconds,
                 start.elapsed().as_secs_f64(),
@@ -64,11 +72,18 @@ fn main() {
     }
 }
 
-fn addresses() -> Vec<String> {
-    let mut all = vec!["127.0.0.1:0".to_owned()];
+/// Name of the way without a daemon.
+const WIFI: &str = "Wi-Fi";
+
+/// Returns the ways to the phone, and the address on which its daemon listens.
+fn ways() -> Vec<(&'static str, String)> {
+    let mut all = vec![
+        ("TCP", "127.0.0.1:0".to_owned()),
+        (WIFI, "127.0.0.1:0".to_owned()),
+    ];
     if cfg!(unix) {
         let path = std::env::temp_dir().join(format!("phone-bench-{}.sock", std::process::id()));
-        all.push(format!("UNIX:{}", path.display()));
+        all.push(("a Unix socket", format!("UNIX:{}", path.display())));
     }
     all
 }
