@@ -581,9 +581,13 @@ def on_a_fresh_phone(report, ours, folder, act):
         return None
 
 
-def install_judges():
+def install_judges(content=True):
+    """Installs the judges written in Python; those of the contents of a backup only if wanted."""
     WORK.mkdir(parents=True, exist_ok=True)
-    for venv, requirements in ((VENV, "requirements.txt"), (CONTENT_VENV, "requirements-content.txt")):
+    venvs = [(VENV, "requirements.txt")]
+    if content:
+        venvs.append((CONTENT_VENV, "requirements-content.txt"))
+    for venv, requirements in venvs:
         if not venv.is_dir():
             print(f"installing the Python judges into {venv}", flush=True)
             subprocess.run([sys.executable, "-m", "venv", venv], check=True)
