@@ -81,7 +81,7 @@ def flood(events):
         message.add_answer_at_time(DNSPointer(SERVICE, const._TYPE_PTR, const._CLASS_IN, ttl, name), 0)
         message.add_answer_at_time(DNSService(name, const._TYPE_SRV, unique, ttl, 0, 0, 62078, host), 0)
         message.add_answer_at_time(DNSText(name, const._TYPE_TXT, unique, ttl, b"\0"), 0)
-        address = bytes([10, 77, phone >> 8 & 255, phone & 255])
+        address = bytes([10, 99, phone >> 8 & 255, phone & 255])
         message.add_answer_at_time(DNSAddress(host, const._TYPE_A, unique, ttl, address), 0)
         for packet in message.packets():
             out.sendto(packet, ("224.0.0.251", 5353))
