@@ -12,9 +12,11 @@ mod support;
 #[cfg(target_os = "linux")]
 mod asking;
 mod cable;
+mod calendar;
 mod calls;
 mod captured;
 mod cli;
+mod comparing;
 mod completing;
 mod contacts;
 mod content;
@@ -47,6 +49,7 @@ mod records;
 mod replay;
 mod restore;
 mod restore_program;
+mod safari;
 mod search;
 mod settings;
 mod setup;
@@ -65,7 +68,7 @@ mod unread;
 mod usb;
 mod usbredir;
 mod verify;
-#[cfg(target_os = "linux")]
-mod wifi;
 #[cfg(feature = "web")]
 mod web;
+#[cfg(target_os = "linux")]
+mod wifi;

@@ -90,7 +90,13 @@ fn hits_name_people_and_places() {
     };
     assert_eq!(
         kinds("ANA GRÖßE", true),
-        [Kind::Contacts, Kind::Notes, Kind::Calls, Kind::Voicemail]
+        [
+            Kind::Contacts,
+            Kind::Notes,
+            Kind::Calls,
+            Kind::Voicemail,
+            Kind::Calendar
+        ]
     );
     assert!(kinds("ANA GRÖßE", false).is_empty());
     let hits = found(&backup, "about Saturday", false);
@@ -174,7 +180,7 @@ fn program_searches_all_backups() {
     let (last, hits) = objects.split_last().unwrap();
     assert_eq!(
         (last["event"].as_str(), last["backups"].as_u64()),
-        (Some("searched"), Some(2))
+        (Some("content_searched"), Some(2))
     );
     assert_eq!(hits.len() as u64, last["hits"].as_u64().unwrap());
     assert!(

@@ -665,6 +665,8 @@ fn reference_matches_program() {
         &["ls", "latest", "HomeDomain"],
         &["find", "*.db"],
         &["diff", &older, "latest"],
+        &["diff", &older, "latest", "--content"],
+        &["search", "first message"],
         &["verify"],
         &["verify", "--deep"],
         &["prune", "-n"],

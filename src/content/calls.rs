@@ -17,6 +17,7 @@ use rusqlite::Row;
 use serde::Serialize;
 
 use crate::content::contacts::{Directory, Region};
+use crate::content::counts::number;
 use crate::content::database::{Database, columns};
 use crate::content::{Error, Kind, Time, value};
 use crate::reader::backup::Backup;
@@ -202,6 +203,11 @@ impl Calls {
             .into_iter()
             .max_by_key(|(name, count)| (*count, Reverse(name.clone())));
         most.and_then(|(country, _)| Region::of_country(&country))
+    }
+
+    /// Returns the number of calls.
+    pub fn count(&self) -> Result<u64, Error> {
+        number(&self.db, "SELECT count(*) FROM ZCALLRECORD")
     }
 
     /// Calls `each` for all calls, oldest first, until it returns false. Names come from the

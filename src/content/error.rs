@@ -25,6 +25,14 @@ pub enum Kind {
     Calls,
     /// The voicemail.
     Voicemail,
+    /// The events of the calendars.
+    Calendar,
+    /// The reminders of all lists.
+    Reminders,
+    /// Bookmarks, reading list and history of Safari.
+    Safari,
+    /// The voice memos.
+    VoiceMemos,
 }
 
 impl Kind {
@@ -37,12 +45,19 @@ impl Kind {
             Kind::Photos => "photos",
             Kind::Calls => "calls",
             Kind::Voicemail => "voicemail",
+            Kind::Calendar => "calendar",
+            Kind::Reminders => "reminders",
+            Kind::Safari => "bookmarks and history of Safari",
+            Kind::VoiceMemos => "voice memos",
         }
     }
 
     /// Returns the kind as a word of the command line and of JSON: lower case, with hyphens.
     pub fn name(self) -> String {
-        self.word().replace(' ', "-")
+        match self {
+            Kind::Safari => "safari".to_owned(),
+            kind => kind.word().replace(' ', "-"),
+        }
     }
 
     /// Returns the name of one entry.
@@ -54,6 +69,10 @@ impl Kind {
             Kind::Photos => "photo",
             Kind::Calls => "call",
             Kind::Voicemail => "voicemail",
+            Kind::Calendar => "event",
+            Kind::Reminders => "reminder",
+            Kind::Safari => "page",
+            Kind::VoiceMemos => "voice memo",
         }
     }
 
@@ -66,6 +85,10 @@ impl Kind {
             Kind::Notes => "the database of the app Notes is not in the list of files",
             Kind::Calls => "its call history is not in the list of files",
             Kind::Voicemail => "phones have it only where the carrier offers visual voicemail",
+            Kind::Calendar => "its calendars are not in the list of files",
+            Kind::Reminders => "its reminders are not in the list of files",
+            Kind::Safari => "Safari's files are not in the list of files",
+            Kind::VoiceMemos => "phones have none until one is recorded",
         }
     }
 }
@@ -83,7 +106,8 @@ pub enum Error {
     /// The backup has no database of this kind.
     #[error("the backup has no {0}: {why}", why = .0.reason())]
     Absent(Kind),
-    /// The backup has no database of this kind, because phones include it only in encrypted backups.
+    /// The backup has no database of this kind, because phones include it only in encrypted
+    /// backups.
     #[error(
         "the backup has no {0}: phones include them only in encrypted backups, and this one is \
          not encrypted"

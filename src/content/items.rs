@@ -4,13 +4,19 @@
 
 use serde::Serialize;
 
+use crate::content::calendar::Calendar;
 use crate::content::calls::{Calls, Direction};
 use crate::content::contacts::{Contacts, Directory, Region};
+use crate::content::counts::Count;
 use crate::content::messages::Messages;
 use crate::content::notes::Notes;
+use crate::content::photos::Photos;
 use crate::content::query::Query;
+use crate::content::reminders::Reminders;
+use crate::content::safari::Safari;
+use crate::content::voice_memos::VoiceMemos;
 use crate::content::voicemail::Voicemail;
-use crate::content::{Error, Kind, Time};
+use crate::content::{Error, Kind, Time, counts};
 use crate::reader::backup::Backup;
 
 /// An entry: a message, a contact, a call.
@@ -31,6 +37,10 @@ pub struct Item {
     pub place: Option<String>,
     /// All its texts.
     pub text: String,
+    /// The facts to compare with another backup, where those are not the text: the text has names
+    /// from the contacts, which change on their own.
+    #[serde(skip)]
+    pub(crate) own: Option<String>,
 }
 
 /// Receives entries, and returns false when it needs no more.
@@ -41,35 +51,74 @@ struct Reader {
     kind: Kind,
     /// Calls its argument for the entries that may match, and maybe for others.
     items: fn(&Backup, &Query, Each<'_>) -> Result<(), Error>,
+    /// Counts the entries, by SQL where possible.
+    count: Counter,
 }
+
+type Counter = fn(&Backup) -> Result<Vec<Count>, Error>;
 
 /// The kinds that can be searched and compared.
 const READERS: &[Reader] = &[
     Reader {
         kind: Kind::Messages,
         items: messages,
+        count: counts::of_messages,
     },
     Reader {
         kind: Kind::Contacts,
         items: contacts,
+        count: counts::of_contacts,
     },
     Reader {
         kind: Kind::Notes,
         items: notes,
+        count: counts::of_notes,
+    },
+    Reader {
+        kind: Kind::Photos,
+        items: photos,
+        count: counts::of_photos,
     },
     Reader {
         kind: Kind::Calls,
         items: calls,
+        count: counts::of_calls,
     },
     Reader {
         kind: Kind::Voicemail,
         items: voicemail,
+        count: counts::of_voicemail,
+    },
+    Reader {
+        kind: Kind::Calendar,
+        items: calendar,
+        count: counts::of_calendar,
+    },
+    Reader {
+        kind: Kind::Reminders,
+        items: reminders,
+        count: counts::of_reminders,
+    },
+    Reader {
+        kind: Kind::Safari,
+        items: safari,
+        count: counts::of_safari,
+    },
+    Reader {
+        kind: Kind::VoiceMemos,
+        items: voice_memos,
+        count: counts::of_voice_memos,
     },
 ];
 
 /// Returns the kinds that can be searched and compared.
 pub fn kinds() -> Vec<Kind> {
     READERS.iter().map(|reader| reader.kind).collect()
+}
+
+/// Returns the functions that count the entries of each kind.
+pub(super) fn counters() -> impl Iterator<Item = (Kind, Counter)> {
+    READERS.iter().map(|reader| (reader.kind, reader.count))
 }
 
 /// Calls `each` for the entries of a kind that match, until it returns false. Fails if the backup
@@ -150,6 +199,7 @@ fn messages(backup: &Backup, query: &Query, each: Each<'_>) -> Result<(), Error>
             who,
             place: chat.map(|chat| chat.title()),
             text,
+            own: None,
         })
     })
 }
@@ -205,6 +255,7 @@ fn contacts(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
             who: Some(person.name.clone()),
             place: None,
             text,
+            own: None,
         };
         if !each(item) {
             break;
@@ -234,6 +285,7 @@ fn notes(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
             place: Some(note.folders.join("/")).filter(|folder| !folder.is_empty()),
             text: joined(texts.into_iter().chain(words)),
             key: note.guid,
+            own: None,
         })
     })?;
     // The entries that can be read came before.
@@ -241,6 +293,34 @@ fn notes(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
         Some(e) => Err(e),
         None => Ok(()),
     }
+}
+
+fn photos(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
+    let photos = Photos::open(backup)?;
+    photos.each(|photo| {
+        let albums = photo
+            .albums
+            .iter()
+            .filter_map(|at| photos.albums().get(*at));
+        let albums: Vec<String> = albums.map(|album| album.names.join("/")).collect();
+        let file = photo.path.rsplit('/').next().map(str::to_owned);
+        let name = photo.original_name.or(file);
+        let albums_line = albums.join(", ");
+        let text = joined([name.as_deref(), Some(&albums_line)]);
+        let own = format!(
+            "{text} {} {} {} {} {:?}",
+            photo.favorite, photo.hidden, photo.deleted, photo.edited, photo.modified
+        );
+        each(Item {
+            kind: Kind::Photos,
+            key: photo.guid.unwrap_or(photo.path),
+            time: photo.created,
+            who: name,
+            place: Some(albums_line).filter(|albums| !albums.is_empty()),
+            text,
+            own: Some(own),
+        })
+    })
 }
 
 fn calls(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
@@ -255,6 +335,7 @@ fn calls(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
             (false, Direction::Incoming) => "incoming",
             (false, Direction::Outgoing) => "outgoing",
         };
+        let own: Vec<&str> = call.people.iter().map(|one| one.address.as_str()).collect();
         let who = (!shown.is_empty()).then(|| shown.join(", "));
         let text = joined(
             [who.as_deref(), call.place.as_deref(), call.app.as_deref()]
@@ -271,6 +352,7 @@ fn calls(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
             who,
             place: Some(how.to_owned()),
             text,
+            own: Some(format!("{how} {} {own:?}", call.seconds)),
         })
     })
 }
@@ -290,8 +372,138 @@ fn voicemail(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
                 one.address.as_deref(),
                 one.call_back.as_deref(),
             ]),
+            own: Some(format!(
+                "{} {:?} {:?}",
+                one.deleted, one.transcript, one.address
+            )),
             who: Some(who),
             place: None,
+        })
+    })
+}
+
+fn calendar(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
+    Calendar::open(backup)?.each(|event| {
+        let place = event.location.as_ref().map(|place| place.words());
+        let people = event.organizer.iter().chain(&event.attendees);
+        let people = people.flat_map(|one| [one.name.as_deref(), one.address.as_deref()]);
+        let text = joined(
+            [
+                event.title.as_deref(),
+                event.notes.as_deref(),
+                place.as_deref(),
+                event.url.as_deref(),
+                event.conference.as_deref(),
+            ]
+            .into_iter()
+            .chain(people),
+        );
+        let own = format!(
+            "{text} {:?} {:?} {:?}",
+            event.end, event.rules, event.exceptions
+        );
+        each(Item {
+            kind: Kind::Calendar,
+            // A moved occurrence can have the identifier of its event.
+            key: format!(
+                "{} {:?}",
+                event.uid.as_deref().unwrap_or_default(),
+                event.replaces
+            ) + &event
+                .uid
+                .map_or_else(|| event.id.to_string(), |_| String::new()),
+            time: event.start.map(|start| start.time()),
+            who: event.title,
+            place: event.calendar,
+            text,
+            own: Some(own),
+        })
+    })
+}
+
+fn reminders(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
+    Reminders::open(backup)?.each(|reminder| {
+        let text = joined([reminder.title.as_deref(), reminder.notes.as_deref()]);
+        let own = format!(
+            "{text} {:?} {} {:?} {:?}",
+            reminder.due, reminder.completed, reminder.list, reminder.deleted
+        );
+        each(Item {
+            kind: Kind::Reminders,
+            time: reminder.time(),
+            key: match reminder.uid {
+                Some(uid) => uid,
+                None => format!("{} {}", reminder.store, reminder.id),
+            },
+            who: reminder.title,
+            place: reminder.list,
+            text,
+            own: Some(own),
+        })
+    })
+}
+
+fn safari(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
+    let safari = Safari::open(backup)?;
+    let (bookmarks, saved) = safari.bookmarks()?;
+    let page = |key, time, title: Option<String>, place: &str, url: &str, more: &str| {
+        let text = joined([title.as_deref(), Some(url), Some(more)]);
+        Item {
+            kind: Kind::Safari,
+            key,
+            time,
+            who: title,
+            place: Some(place.to_owned()),
+            text,
+            own: None,
+        }
+    };
+    for one in bookmarks {
+        let place = joined(
+            ["bookmark"]
+                .into_iter()
+                .chain(one.folders.iter().map(String::as_str))
+                .map(Some),
+        );
+        let key = one.uid.unwrap_or_else(|| format!("bookmark {}", one.id));
+        let place = place.replace('\n', " / ");
+        if !each(page(key, one.modified, one.title, &place, &one.url, "")) {
+            return Ok(());
+        }
+    }
+    for one in saved {
+        let key = one.uid.unwrap_or_else(|| format!("saved {}", one.id));
+        let more = one.preview.unwrap_or_default();
+        if !each(page(
+            key,
+            one.added,
+            one.title,
+            "reading list",
+            &one.url,
+            &more,
+        )) {
+            return Ok(());
+        }
+    }
+    safari.visits(|visit| {
+        let profile = visit.profile.unwrap_or_default();
+        let key = format!("visit {profile} {}", visit.id);
+        let url = visit.url.unwrap_or_default();
+        each(page(key, visit.time, visit.title, "history", &url, ""))
+    })
+}
+
+fn voice_memos(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
+    VoiceMemos::open(backup)?.each(|memo| {
+        let own = format!("{} {}", memo.title, memo.deleted);
+        each(Item {
+            kind: Kind::VoiceMemos,
+            key: memo.uid.or(memo.path).unwrap_or_else(|| memo.title.clone()),
+            time: memo.time,
+            who: Some(memo.title.clone()),
+            place: memo.folder,
+            text: memo.title,
+            own: Some(own),
         })
     })
 }

@@ -59,8 +59,8 @@ impl Query {
         Some(places.get(at).copied().unwrap_or(text.len())..end)
     }
 
-    /// Returns false if no text in these bytes can match. It is fast, so that most rows of a database
-    /// need not be decoded.
+    /// Returns false if no text in these bytes can match. It is fast, so that most rows of a
+    /// database need not be decoded.
     pub(crate) fn may_be_in(&self, bytes: &[u8]) -> bool {
         if self.needle.is_empty() {
             return true;

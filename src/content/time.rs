@@ -14,10 +14,13 @@ const EPOCH: i64 = 978_307_200;
 const NANOSECONDS_MIN: i64 = 1_000_000_000_000_000;
 
 /// A point in time. It is written as RFC 3339 in UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(Timestamp);
 
 impl Time {
+    /// 1970-01-01 in UTC.
+    pub(crate) const EPOCH: Time = Time(Timestamp::UNIX_EPOCH);
+
     /// Converts a value that counts seconds or nanoseconds since 2001. Returns `None` for NULL, for
     /// 0, for text that is not a number, and for times that no calendar has.
     pub(crate) fn since_2001(value: ValueRef<'_>) -> Option<Time> {

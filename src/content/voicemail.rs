@@ -11,6 +11,7 @@ use rusqlite::Row;
 use serde::Serialize;
 
 use crate::content::contacts::{Directory, Region};
+use crate::content::counts::number;
 use crate::content::database::{Database, columns};
 use crate::content::keyed_archive::KeyedArchive;
 use crate::content::{Error, Kind, Time, calls, value};
@@ -115,6 +116,11 @@ impl<'a> Voicemail<'a> {
         });
         // A table that cannot be read is an error of `each`.
         read.ok().and(home)
+    }
+
+    /// Returns the number of messages.
+    pub fn count(&self) -> Result<u64, Error> {
+        number(&self.db, "SELECT count(*) FROM voicemail")
     }
 
     /// Calls `each` for all messages, oldest first, until it returns false.

@@ -50,6 +50,45 @@ pub(crate) fn script(text: &str) -> String {
         .replace('\u{2029}', "\\u2029")
 }
 
+/// The longest line of vCard and iCalendar, in bytes without the line break (RFC 6350, section 3.2;
+/// RFC 5545, section 3.1).
+pub(crate) const LINE_BYTES_MAX: usize = 75;
+
+/// Writes a property of vCard or iCalendar, folded after 75 bytes and never within a character.
+pub(crate) fn content_line(name: &str, value: &str) -> String {
+    let mut text = String::with_capacity(name.len() + value.len() + 3);
+    let mut bytes = 0;
+    for c in name.chars().chain([':']).chain(value.chars()) {
+        if bytes + c.len_utf8() > LINE_BYTES_MAX {
+            text.push_str("\r\n ");
+            bytes = 1;
+        }
+        text.push(c);
+        bytes += c.len_utf8();
+    }
+    text.push_str("\r\n");
+    text
+}
+
+/// Escapes a text of vCard or iCalendar (RFC 6350, section 3.4; RFC 5545, section 3.3.11). Control
+/// characters other than line breaks are not allowed there.
+pub(crate) fn content_text(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.replace("\r\n", "\n").chars() {
+        match c {
+            '\\' | ',' | ';' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => escaped.push_str("\\n"),
+            '\t' => escaped.push(c),
+            c if c.is_control() => {}
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 /// Writes the fields of a row as CSV (RFC 4180). A spreadsheet would run a field that begins like a
 /// formula, so such a field gets an apostrophe, as OWASP advises.
 pub(crate) fn csv_row<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {

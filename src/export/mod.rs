@@ -1,5 +1,6 @@
 //! Files and content of a backup written to a folder.
 
+pub mod all;
 pub(crate) mod attachments;
 pub mod contacts;
 pub mod destination;

@@ -8,12 +8,6 @@ use rusqlite::{Connection, MAIN_DB};
 /// A generated file: domain, path, contents.
 pub(super) type Made = (&'static str, &'static str, Arc<[u8]>);
 
-const HISTORY: &str = "
-    CREATE TABLE history_items (id INTEGER PRIMARY KEY, url TEXT NOT NULL UNIQUE, visit_count INTEGER NOT NULL);
-    CREATE TABLE history_visits (id INTEGER PRIMARY KEY, history_item INTEGER NOT NULL, visit_time REAL NOT NULL, title TEXT);
-    INSERT INTO history_items VALUES (1, 'https://example.com/', 2), (2, 'https://example.org/timetable', 1);
-    INSERT INTO history_visits VALUES (1, 1, 725846400.0, 'Example'), (2, 1, 725846500.0, 'Example'), (3, 2, 725846600.0, 'Times');";
-
 const HEALTH: &str = "
     CREATE TABLE samples (data_id INTEGER PRIMARY KEY, start_date REAL, end_date REAL, data_type INTEGER);
     CREATE TABLE quantity_samples (data_id INTEGER PRIMARY KEY, quantity REAL);
@@ -61,7 +55,6 @@ pub(super) fn in_encrypted_backups() -> &'static [Made] {
                 "Library/homed/datastore.sqlite",
                 database(HOME),
             ),
-            ("HomeDomain", "Library/Safari/History.db", database(HISTORY)),
             (
                 "SystemPreferencesDomain",
                 "SystemConfiguration/com.apple.wifi.known-networks.plist",

@@ -535,10 +535,101 @@ def our_exports(report, ours, stage):
                 check(card[field] == wanted, f"{person['name']}: {field} are {card[field]}")
             check(card["has_picture"] == ("picture" in person), f"{person['name']}: {card['has_picture']}")
 
+    def lists(ios):
+        """Returns our records of the kinds that are lists, from an encrypted backup."""
+        folder = stage / f"lists-{ios}"
+        folder.mkdir(parents=True)
+        password = folder / "password.txt"
+        password.write_text("correct horse\n")
+        store = folder / "store"
+        with Phone(ours, folder, "--ios", ios, "--password-file", password):
+            run(ours, "create", "--new-store", "--store", store)
+        backup = next(b for b in store.iterdir() if (b / "Status.plist").is_file())
+        for kind in ("calls", "calendar", "reminders", "safari"):
+            formats = "jsonl,ics" if kind in ("calendar", "reminders") else "jsonl"
+            to = folder / kind
+            run(ours, "export", kind, backup, "--password-file", password, "--to", to, "--format", formats)
+        return backup, folder
+
+    def records(folder, kind, name=None):
+        return json_lines((folder / kind / f"{name or kind}.jsonl").read_text())
+
+    def mvt_agrees_on_lists():
+        backup, folder = lists("18.6.2")
+        quiet = ["--disable-update-check", "--disable-indicator-update-check"]
+        run(mvt, *quiet, "decrypt-backup", "-d", folder / "decrypted", "-p", "correct horse", backup)
+        run(mvt, *quiet, "check-backup", "--fast", "-o", folder / "mvt", folder / "decrypted")
+        theirs = lambda name: json.loads((folder / "mvt" / f"{name}.json").read_text())
+        calls = records(folder, "calls")
+        wanted = sorted((call["time"][:19], call["seconds"]) for call in calls)
+        read = sorted((call["isodate"][:19].replace(" ", "T"), call["duration"]) for call in theirs("calls"))
+        check(len(calls) > 60 and read == wanted, f"{len(read)} calls, {len(wanted)} of ours")
+        # A group call has its members elsewhere.
+        wanted = sorted(one["people"][0]["address"] for one in calls if len(one["people"]) == 1)
+        read = sorted(call["number"] for call in theirs("calls") if call["number"])
+        check(read == wanted, f"{read[:5]}, {wanted[:5]}")
+        visits = records(folder, "safari", "history")
+        wanted = sorted((visit["time"][:19], visit["url"]) for visit in visits)
+        read = sorted((visit["isodate"][:19].replace(" ", "T"), visit["url"]) for visit in theirs("safari_history"))
+        check(len(visits) > 100 and read == wanted, f"{len(read)} visits, {len(wanted)} of ours")
+        wanted = sorted(event["title"] for event in records(folder, "calendar"))
+        read = sorted(event["summary"] for event in theirs("calendar"))
+        check(len(wanted) > 40 and read == wanted, f"{len(read)} events, {len(wanted)} of ours")
+
+    def icalendar_agrees():
+        _, folder = lists("26.1")
+        line_breaks = lambda text: (text or "").replace("\r\n", "\n")
+        read = json_lines(run(python, HERE / "read_content.py", "events", folder / "calendar" / "calendar.ics"))
+        events = records(folder, "calendar")
+        check(len(read) == len(events) > 40, f"{len(read)} events, {len(events)} of ours")
+        for found, event in zip(read, events):
+            replaced = event.get("replaces", {})
+            address = lambda one: f"mailto:{one['address']}"
+            place = event.get("location", {})
+            place = ", ".join(part.replace("\n", ", ") for part in (place.get("title"), place.get("address")) if part)
+            for field, wanted in {
+                "uid": replaced.get("uid", event["uid"]), "title": line_breaks(event.get("title")),
+                "notes": line_breaks(event.get("notes")) or None, "location": place or None, "start": event["start"],
+                "end": event["end"], "zone": event.get("time_zone"), "url": event.get("url"), "calendar": event["calendar"],
+                "status": event["status"].upper() if "status" in event else None,
+                "exceptions": event.get("exceptions", []), "replaces": replaced.get("start"),
+                "created": event["created"], "modified": event["modified"],
+                "organizer": address(event["organizer"]) if "organizer" in event else None,
+                "attendees": [address(guest) for guest in event.get("attendees", [])],
+                "names": [guest["name"].replace('"', "") for guest in event.get("attendees", [])],
+                "alarms": [alarm["after"] for alarm in event.get("alarms", [])],
+            }.items():  # fmt: skip
+                check(found[field] == wanted, f"{event['title']}: {field} is {found[field]!r}, not {wanted!r}")
+            for rule, wanted in zip(found["rules"], event.get("rules", []), strict=True):
+                parts = dict(part.split("=") for part in rule.split(";"))
+                check(parts["FREQ"].lower() == wanted["frequency"], rule)
+                check(int(parts.get("INTERVAL", 1)) == wanted["interval"], rule)
+                check(int(parts.get("COUNT", 0)) == wanted.get("count", 0), rule)
+                check(parts.get("BYDAY", "") == ",".join(wanted.get("days", [])), rule)
+                until = wanted.get("until", "").replace("-", "").replace(":", "")
+                check(parts.get("UNTIL", "") == until, rule)
+        read = json_lines(run(python, HERE / "read_content.py", "events", folder / "reminders" / "reminders.ics"))
+        reminders = records(folder, "reminders")
+        check(len(read) == len(reminders) > 5, f"{len(read)} reminders, {len(reminders)} of ours")
+        for found, reminder in zip(read, reminders):
+            due = reminder.get("due")
+            for field, wanted in {
+                "uid": reminder["uid"], "title": reminder["title"], "notes": line_breaks(reminder.get("notes")) or None,
+                "calendar": reminder["list"], "completed": reminder.get("completed_at"),
+                "status": "COMPLETED" if reminder["completed"] else "NEEDS-ACTION",
+                "priority": str(reminder["priority"]) if "priority" in reminder else None,
+            }.items():  # fmt: skip
+                check(found[field] == wanted, f"{reminder['title']}: {field} is {found[field]!r}, not {wanted!r}")
+            check(due in (None, found["due"], found["start"]), f"{reminder['title']}: {found['due']} is not {due}")
+        titles = json_lines(run(python, HERE / "read_content.py", "todos", folder / "reminders" / "reminders.ics"))
+        check([one["title"] for one in titles] == [one["title"] for one in reminders], f"vobject reads {titles}")
+
     report.scene("pytypedstream decodes the bodies of iOS 18 as we do", lambda: bodies_agree("18.6.2"))
     report.scene("pytypedstream decodes the bodies of iOS 12 as we do", lambda: bodies_agree("12.5.7"))
     report.scene("mvt reads the messages and contacts that we export", mvt_agrees)
     report.scene("vobject reads our cards", cards_agree)
+    report.scene("mvt reads the calls, the history and the events that we export", mvt_agrees_on_lists)
+    report.scene("icalendar and vobject read our events and reminders", icalendar_agrees)
 
 
 def replays(report, ours, stage):

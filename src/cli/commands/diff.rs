@@ -4,9 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use clap::Args;
 use idev_backup::base::secret::Secret;
+use idev_backup::content;
+use idev_backup::content::items;
 use idev_backup::history::list;
 use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::{Known, Passwords};
@@ -19,15 +22,16 @@ use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::diff::{Shown, text};
-use crate::cli::render::output;
 use crate::cli::render::unread::tell_unread;
+use crate::cli::render::{compare, output};
 
 /// Show what changed between two backups
 ///
 /// Example:  idev-backup diff 20261120-221401 latest
 ///
 /// Compares the size, time and hash that the phone recorded for each file. It does not read the
-/// files, so it takes only seconds.
+/// files, so it takes only seconds. With --content it reads messages, contacts, calls and other
+/// content instead, and shows which entries were added, changed or are gone.
 #[derive(Args)]
 pub struct Diff {
     /// The first backup: a folder, or in the store a phone's name, `latest`, a date or PHONE@DATE
@@ -47,7 +51,10 @@ pub struct Diff {
     /// Run this command and use the first line that it prints as the password of the second backup
     #[arg(long, value_name = "COMMAND")]
     other_password_command: Option<OsString>,
-    /// Show every changed file
+    /// Compare messages, contacts and other content instead of files
+    #[arg(long)]
+    content: bool,
+    /// Show every changed file or entry
     #[arg(long, alias = "all")]
     all_files: bool,
     /// Print JSON: one line per changed file, then the totals
@@ -74,6 +81,9 @@ impl Diff {
         };
         let before = Backup::open(&before, &asked)?;
         let after = self.open_other(&after, &asked)?;
+        if self.content {
+            return Ok(self.compare_content(&before, &after));
+        }
         let mut shown = Shown::new(self.all_files);
         let report = diff::diff(before, after, &interrupt(), |difference| {
             if self.json {
@@ -91,6 +101,37 @@ impl Diff {
         let mut unread = report.before.unread;
         unread.join(&report.after.unread);
         Ok(tell_unread(&unread, exit::DONE))
+    }
+
+    /// Compares messages, contacts and other content, and returns the exit code.
+    fn compare_content(&self, before: &Backup, after: &Backup) -> u8 {
+        let interrupt = interrupt();
+        let mut shown = compare::Shown::new(self.all_files);
+        let compared = content::compare::compare(before, after, &items::kinds(), |difference| {
+            if self.json {
+                output::object("content_difference", None, difference);
+            } else {
+                shown.add(difference);
+            }
+            !interrupt.load(Ordering::Relaxed)
+        });
+        if interrupt.load(Ordering::Relaxed) {
+            return output::failure(&Failure::Interrupted, None, self.json);
+        }
+        if self.json {
+            output::object("content_diff", None, &compared);
+        } else {
+            shown.tell(&compared);
+        }
+        let is_good = compared.not_compared.iter().all(|one| one.absent);
+        let code = if is_good {
+            exit::DONE
+        } else {
+            exit::DONE_WITH_PROBLEMS
+        };
+        let mut unread = before.unread();
+        unread.join(&after.unread());
+        tell_unread(&unread, code)
     }
 
     /// Opens the second backup with its own password, or else with that of the first. If neither

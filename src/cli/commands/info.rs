@@ -3,11 +3,15 @@
 use clap::Args;
 use idev_backup::base::time;
 use idev_backup::base::units::{count, counted, size};
+use idev_backup::content::counts::{Counts, counts};
+use idev_backup::reader::backup::Backup;
 use idev_backup::reader::info::{self, Contents, Options, Report};
-use idev_backup::reader::passwords::Passwords;
+use idev_backup::reader::passwords::{NoPasswords, Passwords};
+use serde::Serialize;
 
 use crate::cli::args::reading::ReadArgs;
 use crate::cli::exit;
+use crate::cli::render::counts::counted_content;
 use crate::cli::render::unread::tell_unread;
 use crate::cli::render::{missing, output};
 
@@ -33,16 +37,28 @@ impl Info {
         let looked = self.read.folder().and_then(|folder| {
             let password = self.read.given_password()?;
             let password = password.as_ref().map(|known| known as &dyn Passwords);
-            Ok(info::info(&folder, &Options { password })?)
+            let report = info::info(&folder, &Options { password })?;
+            // What cannot be read is a problem that the report names already.
+            let counts = report.contents.is_some().then(|| {
+                let passwords = password.unwrap_or(&NoPasswords);
+                Backup::open(&folder, passwords)
+                    .ok()
+                    .map(|backup| counts(&backup))
+            });
+            Ok((report, counts.flatten()))
         });
-        let report = match looked {
+        let (report, inside) = match looked {
             Err(e) => return output::failure(&e, None, self.json),
-            Ok(report) => report,
+            Ok(looked) => looked,
         };
         if self.json {
-            output::object("info", report.udid.as_deref(), &report)
+            let report = &report;
+            let inside = inside.as_ref();
+            output::object("info", report.udid.as_deref(), &Shown { report, inside })
         } else {
-            text(&report).iter().for_each(|line| output::line(line))
+            text(&report, inside.as_ref())
+                .iter()
+                .for_each(|line| output::line(line))
         }
         for problem in &report.problems {
             output::tell(&format!("problem: {}", output::one_line(problem)));
@@ -56,7 +72,16 @@ impl Info {
     }
 }
 
-fn text(report: &Report) -> Vec<String> {
+/// The report, with the numbers of messages and other content.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inside: Option<&'a Counts>,
+}
+
+fn text(report: &Report, inside: Option<&Counts>) -> Vec<String> {
     let with = |text: &Option<String>, more: &Option<String>| match (text, more) {
         (Some(text), Some(more)) if text != more => Some(format!("{text} ({more})")),
         (Some(text), _) | (None, Some(text)) => Some(text.clone()),
@@ -78,6 +103,7 @@ fn text(report: &Report) -> Vec<String> {
         ("Encrypted", report.encrypted.map(yes_or_no)),
         ("Apps", report.apps.map(count)),
         ("Contents", contents(report)),
+        ("Inside", inside.and_then(counted_content)),
         (
             "On disk",
             report

@@ -131,7 +131,7 @@ impl Search {
             }
         }
         if self.json {
-            lines.object("searched", &totals);
+            lines.object("content_searched", &totals);
         }
         let is_good = totals.not_searched.iter().all(|one| one.absent);
         let code = if is_good {

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
 use idev_backup::base::units::{counted, size};
+use idev_backup::content::counts::{Counts, counts};
 use idev_backup::reader::usage::{self, Report};
+use serde::Serialize;
 
 use crate::cli::args::reading::ReadArgs;
 use crate::cli::args::store::path_parser;
 use crate::cli::failure::Failure;
+use crate::cli::render::counts::counted_content;
 use crate::cli::render::unread::tell_unread;
 use crate::cli::render::usage::{apps, chart, kinds};
 use crate::cli::render::{output, usage_html};
@@ -39,6 +42,14 @@ pub struct Usage {
     json: bool,
 }
 
+/// The report, with the numbers of messages and other content.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    inside: &'a Counts,
+}
+
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum By {
     Kind,
@@ -48,37 +59,39 @@ enum By {
 impl Usage {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        let report = match self.added_up() {
+        let (report, inside) = match self.added_up() {
             Err(e) => return output::failure(&e, None, self.json),
-            Ok(report) => report,
+            Ok(added_up) => added_up,
         };
         if self.json {
-            output::object("usage", report.udid.as_deref(), &report);
+            let udid = report.udid.as_deref();
+            let (report, inside) = (&report, &inside);
+            output::object("usage", udid, &Shown { report, inside });
         } else if let Some(file) = &self.html {
             if !output::is_quiet() {
                 output::tell(&format!("Wrote {}; open it in a browser", file.display()));
             }
         } else {
-            self.text(&report)
-                .iter()
-                .for_each(|line| output::line(line));
+            let lines = self.text(&report, &inside);
+            lines.iter().for_each(|line| output::line(line));
         }
         tell_unread(&report.unread, exit::DONE)
     }
 
-    fn added_up(&self) -> Result<Report, Failure> {
+    fn added_up(&self) -> Result<(Report, Counts), Failure> {
         if let Some(file) = &self.html {
             // Check this before prompting for the password and adding everything up.
             new_file::refuse_if_there(file, self.overwrite)?;
         }
-        let report = usage::usage(&self.read.open()?)?;
+        let backup = self.read.open()?;
+        let report = usage::usage(&backup)?;
         if let Some(file) = &self.html {
             usage_html::write(file, &usage_html::of(&report), self.overwrite)?;
         }
-        Ok(report)
+        Ok((report, counts(&backup)))
     }
 
-    fn text(&self, report: &Report) -> Vec<String> {
+    fn text(&self, report: &Report, inside: &Counts) -> Vec<String> {
         const APPS_SHOWN: usize = 10;
         let mut lines = vec![format!(
             "{}: {}, {}",
@@ -86,6 +99,7 @@ impl Usage {
             size(report.all.bytes),
             counted(report.all.files, "file")
         )];
+        lines.extend(counted_content(inside).map(|inside| output::one_line(&inside)));
         if self.by != Some(By::App) {
             lines.push(String::new());
             lines.extend(chart(&kinds(report), report.all.bytes));

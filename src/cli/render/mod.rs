@@ -1,7 +1,10 @@
 //! Output for people and for scripts: reports, progress, log and pages.
 
+pub(crate) mod all;
 pub(crate) mod closing;
+pub(crate) mod compare;
 pub(crate) mod contacts;
+pub(crate) mod counts;
 pub(crate) mod create;
 pub(crate) mod diff;
 pub(crate) mod doctor;

@@ -27,6 +27,15 @@ pub fn tell(report: &Report, style: output::Style) -> u8 {
     tell_unread(&report.unread, code)
 }
 
+/// Returns a clause with a capital letter.
+fn sentence(clause: &str) -> String {
+    let mut characters = clause.chars();
+    match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => String::new(),
+    }
+}
+
 fn text(report: &Report) -> Vec<String> {
     let amounts: Vec<String> = report
         .records
@@ -91,6 +100,9 @@ fn text(report: &Report) -> Vec<String> {
         if more > 0 {
             lines.push(format!("    … and {} more; --json names them", count(more)));
         }
+    }
+    for why in &report.absent {
+        lines.push(format!("  {}.", output::one_line(&sentence(why))));
     }
     for why in &report.incomplete {
         lines.push(format!("  Not everything: {}.", output::one_line(why)));

@@ -50,7 +50,8 @@ pub fn hit(item: &Item, query: &Query, older: Option<&str>) -> [String; 2] {
     [first, second]
 }
 
-fn width() -> usize {
+/// Returns the width of a line.
+pub(super) fn width() -> usize {
     let terminal = Term::stdout();
     match terminal.size_checked() {
         Some((_, columns)) if terminal.is_term() => usize::from(columns).max(40),
@@ -80,7 +81,7 @@ fn snippet(text: &str, query: &Query, width: usize) -> String {
 }
 
 /// Cuts a line at a width in columns.
-fn cut(line: &str, width: usize) -> String {
+pub(super) fn cut(line: &str, width: usize) -> String {
     if measure_text_width(line) <= width {
         return line.to_owned();
     }

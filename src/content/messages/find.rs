@@ -2,18 +2,35 @@
 
 use std::collections::HashMap;
 
-use crate::content::messages::{Message, Messages, ROWS_MAX};
-use crate::content::{Error, value};
+use crate::content::counts::number;
+use crate::content::database::Database;
+use crate::content::messages::{DOMAIN, Message, Messages, PATH, ROWS_MAX, chats};
+use crate::content::{Error, Kind, value};
+use crate::reader::backup::Backup;
 
 /// The columns whose bytes hold the texts of a message, as they are.
 const TEXTS: &[&str] = &["text", "attributedBody", "subject", "message_summary_info"];
 /// The column of link previews and other applications, which holds texts in UTF-16 too.
 const PAYLOAD: &str = "payload_data";
 
+/// Counts the messages and events of a backup, without reactions, and its conversations.
+pub(crate) fn count(backup: &Backup) -> Result<(u64, u64), Error> {
+    let db = Database::open(backup, DOMAIN, PATH)?.ok_or(Error::Absent(Kind::Messages))?;
+    let table = db.needed("message", &["text"])?;
+    let no_reactions = if table.has("associated_message_type") {
+        " WHERE coalesce(associated_message_type, 0) NOT BETWEEN 1000 AND 3999"
+    } else {
+        ""
+    };
+    let messages = number(&db, &format!("SELECT count(*) FROM message{no_reactions}"))?;
+    let chats = chats::chats(&db, &chats::handles(&db)?)?;
+    Ok((messages, chats.len() as u64))
+}
+
 impl Messages {
-    /// Calls `each` for the messages that have bytes which `may` admits, in the order of their rows,
-    /// until it returns false. A message comes with the row of one of its chats, and without its
-    /// reactions. Fails at the end if the database is damaged.
+    /// Calls `each` for the messages that have bytes which `may` admits, in the order of their
+    /// rows, until it returns false. A message comes with the row of one of its chats, and without
+    /// its reactions. Fails at the end if the database is damaged.
     pub(crate) fn each_that(
         &self,
         may: &dyn Fn(&[u8]) -> bool,

@@ -21,6 +21,7 @@ mod record;
 mod rows;
 mod summary;
 
+pub(crate) use find::count;
 pub use record::{
     AppMessage, Attachment, Chat, Edit, Event, Handle, LinkPreview, Look, LostReaction, Message,
     Part, Presence, Quote, Reaction, ReactionKind, ReactionState, Reply, Style, Target, Version,

@@ -19,7 +19,7 @@ mod table;
 
 pub use record::{Attachment, Note, Paragraph, ParagraphKind, Piece, Styled, Table};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use rusqlite::{Row, Statement};
@@ -180,6 +180,20 @@ impl Notes {
     /// Returns the number of notes.
     pub fn count(&self) -> u64 {
         self.objects.notes.len() as u64
+    }
+
+    /// Returns the number of locked notes.
+    pub fn locked(&self) -> Result<u64, Error> {
+        let mut locked = 0;
+        if self.db.table(OBJECTS)?.has("ZISPASSWORDPROTECTED") {
+            let notes: HashSet<i64> = self.objects.notes.iter().copied().collect();
+            let sql = "SELECT Z_PK FROM ZICCLOUDSYNCINGOBJECT WHERE ZISPASSWORDPROTECTED = 1";
+            self.db.rows(sql, |row| {
+                locked += u64::from(value::integer(row, 0).is_some_and(|id| notes.contains(&id)));
+                true
+            })?;
+        }
+        Ok(locked)
     }
 
     /// Calls `each` for all notes, in the order in which they came to the phone, until it returns

@@ -7,10 +7,8 @@ use super::Writer;
 use crate::content::contacts::{Account, Address, Day, Labeled, Person, Picture};
 use crate::export::Error;
 use crate::export::destination::Target;
+use crate::export::escape::{content_line, content_text as escaped};
 use crate::export::record_file::RecordFile;
-
-/// The longest line, in bytes without the line break (RFC 6350, section 3.2).
-const LINE_BYTES_MAX: usize = 75;
 
 /// Writes one card after another.
 pub(super) struct Vcard(RecordFile);
@@ -147,19 +145,8 @@ struct Card {
 }
 
 impl Card {
-    /// Adds a line, folded after 75 bytes and never within a character.
     fn line(&mut self, name: &str, value: &str) {
-        let line = format!("{name}:{value}");
-        let mut bytes = 0;
-        for c in line.chars() {
-            if bytes + c.len_utf8() > LINE_BYTES_MAX {
-                self.text.push_str("\r\n ");
-                bytes = 1;
-            }
-            self.text.push(c);
-            bytes += c.len_utf8();
-        }
-        self.text.push_str("\r\n");
+        self.text.push_str(&content_line(name, value));
     }
 
     fn optional(&mut self, name: &str, value: &Option<String>) {
@@ -203,25 +190,6 @@ fn relation(label: &str) -> Option<&'static str> {
         "Spouse" | "Partner" => "spouse",
         _ => return None,
     })
-}
-
-/// Escapes a text (RFC 6350, section 3.4). Control characters other than line breaks are not
-/// allowed in a card.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.replace("\r\n", "\n").chars() {
-        match c {
-            '\\' | ',' | ';' => {
-                escaped.push('\\');
-                escaped.push(c);
-            }
-            '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => escaped.push_str("\\n"),
-            '\t' => escaped.push(c),
-            c if c.is_control() => {}
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 /// Joins the components of a value.
@@ -287,6 +255,7 @@ fn date(day: Day) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::escape::LINE_BYTES_MAX;
 
     #[test]
     fn cards_are_folded_and_escaped() {

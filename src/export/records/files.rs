@@ -19,7 +19,8 @@ pub(super) struct Attached<'a> {
     /// The name to give it, which anybody may have chosen, and the extension with its dot.
     pub(super) name: String,
     pub(super) extension: &'a str,
-    /// The time of its last change in seconds since 1970, if it is not the one that the phone noted.
+    /// The time of its last change in seconds since 1970, if it is not the one that the phone
+    /// noted.
     pub(super) modified: Option<f64>,
     /// The place to note the path of the exported file.
     pub(super) exported: &'a mut Option<String>,

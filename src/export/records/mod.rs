@@ -4,16 +4,26 @@
 //! ```text
 //! DIR/calls.html, calls.jsonl, calls.csv
 //! DIR/voicemail.html, voicemail.jsonl, voicemail.csv, recordings/NAME.amr
+//! DIR/calendar.html, calendar.ics, ...   reminders.html, reminders.ics, ...
+//! DIR/bookmarks.html, reading-list.html, history.html, ...
+//! DIR/voice-memos.html, ..., recordings/NAME.m4a
 //! ```
 //! A new kind is a variant of [`What`], a file here that describes its records for the formats, and
 //! a line in `write`.
 
+mod calendar;
 mod calls;
 mod files;
+mod ics;
+mod netscape;
 mod page;
+mod reminders;
+mod safari;
 mod table;
+mod voice_memos;
 mod voicemail;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -41,6 +51,14 @@ pub enum What {
     Calls,
     /// Voicemail, with its recordings.
     Voicemail,
+    /// Events of all calendars.
+    Calendar,
+    /// Reminders of all lists.
+    Reminders,
+    /// Bookmarks, reading list and history of Safari.
+    Safari,
+    /// Voice memos, with their recordings.
+    VoiceMemos,
 }
 
 impl What {
@@ -49,6 +67,10 @@ impl What {
         match self {
             What::Calls => content::Kind::Calls,
             What::Voicemail => content::Kind::Voicemail,
+            What::Calendar => content::Kind::Calendar,
+            What::Reminders => content::Kind::Reminders,
+            What::Safari => content::Kind::Safari,
+            What::VoiceMemos => content::Kind::VoiceMemos,
         }
     }
 }
@@ -63,6 +85,8 @@ pub enum Format {
     Jsonl,
     /// CSV: a table for spreadsheets.
     Csv,
+    /// iCalendar, for events and reminders.
+    Ics,
 }
 
 /// Options for an export of records.
@@ -93,10 +117,12 @@ pub struct Report {
     pub records: Vec<Count>,
     /// Counts of the files that belong to records.
     pub files: Counts,
-    /// The records with a date that cannot be right, or with a part that cannot be decoded. They are
-    /// exported, and marked.
+    /// The records with a date that cannot be right, or with a part that cannot be decoded. They
+    /// are exported, and marked.
     pub doubtful: Listing<Doubtful>,
-    /// The reasons why a list is not there, or is not whole.
+    /// The lists that the backup does not have, with the reasons.
+    pub absent: Vec<String>,
+    /// The reasons why a list is not whole.
     pub incomplete: Vec<String>,
     /// The problems with single files.
     pub problems: Listing<Problem>,
@@ -156,7 +182,7 @@ pub fn export(
     let dry_run = options.into.dry_run;
     // A kind that is not there fails before anything is written.
     let source = Source::open(backup, what)?;
-    let mark = Mark::new(backup, what.kind().word(), &Described::of(options));
+    let mark = Mark::new(backup, &what.kind().name(), &Described::of(options));
     let mut target = Target::open(to, backup.folder(), options.into)?;
     let mut report = Report {
         to: to.display().to_string(),
@@ -170,7 +196,8 @@ pub fn export(
     }
     let tally = Tally::new(0, 0, monitor, interrupt);
     let manner = Manner {
-        overwrite: options.into.overwrite,
+        // A file that an interrupted run left may be incomplete only under its temporary name.
+        overwrite: options.into.overwrite || report.resumed,
         all_modes: false,
         holds_files: target.holds_files(),
         dry_run,
@@ -184,6 +211,7 @@ pub fn export(
             target: &mut target,
             report: &mut report,
             give,
+            zones: BTreeSet::new(),
         };
         source.write(&mut run)
     });
@@ -225,6 +253,10 @@ impl Described<'_> {
 enum Source<'a> {
     Calls(content::calls::Calls),
     Voicemail(content::voicemail::Voicemail<'a>),
+    Calendar(Box<content::calendar::Calendar>),
+    Reminders(content::reminders::Reminders),
+    Safari(content::safari::Safari),
+    VoiceMemos(content::voice_memos::VoiceMemos),
 }
 
 impl Source<'_> {
@@ -232,6 +264,12 @@ impl Source<'_> {
         Ok(match what {
             What::Calls => Source::Calls(content::calls::Calls::open(backup)?),
             What::Voicemail => Source::Voicemail(content::voicemail::Voicemail::open(backup)?),
+            What::Calendar => {
+                Source::Calendar(Box::new(content::calendar::Calendar::open(backup)?))
+            }
+            What::Reminders => Source::Reminders(content::reminders::Reminders::open(backup)?),
+            What::Safari => Source::Safari(content::safari::Safari::open(backup)?),
+            What::VoiceMemos => Source::VoiceMemos(content::voice_memos::VoiceMemos::open(backup)?),
         })
     }
 
@@ -239,6 +277,10 @@ impl Source<'_> {
         match self {
             Source::Calls(calls) => calls::write(calls, run),
             Source::Voicemail(voicemail) => voicemail::write(voicemail, run),
+            Source::Calendar(calendar) => calendar::write(calendar, run),
+            Source::Reminders(reminders) => reminders::write(reminders, run),
+            Source::Safari(safari) => safari::write(safari, run),
+            Source::VoiceMemos(memos) => voice_memos::write(memos, run),
         }
     }
 }
@@ -251,6 +293,8 @@ struct Run<'a, 'b> {
     target: &'a mut Target,
     report: &'a mut Report,
     give: &'a dyn Fn(Task) -> bool,
+    /// The time zones that events refer to.
+    zones: BTreeSet<String>,
 }
 
 impl Run<'_, '_> {

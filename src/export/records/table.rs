@@ -5,15 +5,20 @@ use std::marker::PhantomData;
 use serde::Serialize;
 
 use super::files::{self, Attached};
+use super::ics::Lines;
+use super::netscape::Bookmarks;
 use super::page::{Page, Shown};
 use super::{Count, Doubtful, Format, Run};
 use crate::content::Time;
+use crate::content::safari::Bookmark;
 use crate::export::Error;
 use crate::export::escape::csv_row;
 use crate::export::record_file::RecordFile;
 
 /// The version of the records in JSON Lines.
 const VERSION: u32 = 1;
+/// The list whose page is the file that browsers import.
+const BOOKMARKS: &str = "bookmarks";
 /// The weight of a record in the progress, in bytes.
 const RECORD_BYTES: u64 = 256;
 
@@ -38,6 +43,14 @@ pub(super) trait Record: Serialize {
     fn fields(&self) -> Vec<String>;
     /// Returns what the page shows of it.
     fn shown(&self) -> Shown;
+    /// Writes it as a component of iCalendar. Returns false if that is not possible.
+    fn component(&self, _: &mut Lines) -> bool {
+        false
+    }
+    /// Returns it as a bookmark: those have a page that browsers import.
+    fn bookmark(&self) -> Option<&Bookmark> {
+        None
+    }
     /// Returns its file, if it can have one.
     fn file(&mut self) -> Option<Attached<'_>> {
         None
@@ -49,6 +62,8 @@ pub(super) struct Table<R> {
     page: Option<Page>,
     lines: Option<RecordFile>,
     rows: Option<RecordFile>,
+    components: Option<RecordFile>,
+    bookmarks: Option<Bookmarks>,
     count: u64,
     of: PhantomData<R>,
 }
@@ -66,6 +81,8 @@ impl<R: Record> Table<R> {
             page: None,
             lines: None,
             rows: None,
+            components: None,
+            bookmarks: None,
             count: 0,
             of: PhantomData,
         };
@@ -78,6 +95,9 @@ impl<R: Record> Table<R> {
                 RecordFile::create(run.target, &[name])
             };
             match format {
+                Format::Html if R::STEM == BOOKMARKS => {
+                    table.bookmarks = Some(Bookmarks::begin(file("html")?)?);
+                }
                 Format::Html => table.page = Some(Page::begin(file("html")?, R::TITLE)?),
                 Format::Jsonl => table.lines = Some(file("jsonl")?),
                 Format::Csv => {
@@ -86,6 +106,11 @@ impl<R: Record> Table<R> {
                     rows.write("\u{feff}")?;
                     rows.write(&csv_row(R::HEADER.iter().copied()))?;
                     table.rows = Some(rows);
+                }
+                Format::Ics => {
+                    let mut components = file("ics")?;
+                    components.write(&Lines::calendar(&run.zones).text())?;
+                    table.components = Some(components);
                 }
             }
         }
@@ -119,6 +144,20 @@ impl<R: Record> Table<R> {
         if let Some(rows) = &mut self.rows {
             rows.write(&csv_row(record.fields().iter().map(String::as_str)))?;
         }
+        if let (Some(bookmarks), Some(bookmark)) = (&mut self.bookmarks, record.bookmark()) {
+            bookmarks.add(bookmark)?;
+        }
+        if let Some(components) = &mut self.components {
+            let mut lines = Lines::default();
+            if record.component(&mut lines) {
+                components.write(&lines.text())?;
+            } else {
+                run.report.doubtful.add(Doubtful {
+                    record: format!("{} {}", R::ONE, record.name()),
+                    why: "it has no beginning, so it is not in the file of iCalendar".to_owned(),
+                });
+            }
+        }
         run.tally.moved(RECORD_BYTES);
         Ok(())
     }
@@ -131,6 +170,13 @@ impl<R: Record> Table<R> {
         });
         if let Some(page) = self.page {
             page.finish()?;
+        }
+        if let Some(bookmarks) = self.bookmarks {
+            bookmarks.finish()?;
+        }
+        if let Some(mut components) = self.components {
+            components.write(&Lines::end().text())?;
+            components.finish()?;
         }
         for file in [self.lines, self.rows].into_iter().flatten() {
             file.finish()?;

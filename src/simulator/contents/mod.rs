@@ -5,6 +5,7 @@
 //! The truth is made from the same script as the database, not read from the database, so that a
 //! test can compare what a reader finds.
 
+mod calendar;
 mod calls;
 mod contacts;
 mod keyed_archive;
@@ -13,8 +14,11 @@ mod notes;
 mod people;
 mod photos;
 mod picture;
+mod reminders;
 mod rows;
+mod safari;
 mod typedstream;
+mod voice_memos;
 mod voicemail;
 
 use std::collections::HashMap;
@@ -82,6 +86,10 @@ impl Plan {
                 voicemail::add(self, &mut contents);
                 notes::add(self, &mut contents);
                 photos::add(self, &mut contents);
+                calendar::add(self, &mut contents);
+                reminders::add(self, &mut contents);
+                safari::add(self, &mut contents);
+                voice_memos::add(self, &mut contents);
                 Arc::new(contents)
             })
             .clone()

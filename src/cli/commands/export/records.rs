@@ -21,7 +21,7 @@ pub struct RecordArgs<F: ValueEnum + Clone + Send + Sync + 'static> {
     read: ReadArgs,
     #[command(flatten)]
     into: IntoArgs,
-    /// The formats, separated by commas [default: html]
+    /// The formats, separated by commas [default: ics for calendar and reminders, else html]
     #[arg(long, value_enum, value_delimiter = ',')]
     format: Vec<F>,
     #[command(flatten)]
@@ -39,6 +39,30 @@ pub enum Formats {
     Jsonl,
     /// A table for spreadsheets
     Csv,
+}
+
+/// The formats of events and reminders.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CalendarFormats {
+    /// iCalendar, for other calendars
+    Ics,
+    /// A page to read, with a search
+    Html,
+    /// A record for each entry, for programs
+    Jsonl,
+    /// A table for spreadsheets
+    Csv,
+}
+
+impl From<CalendarFormats> for Format {
+    fn from(format: CalendarFormats) -> Format {
+        match format {
+            CalendarFormats::Ics => Format::Ics,
+            CalendarFormats::Html => Format::Html,
+            CalendarFormats::Jsonl => Format::Jsonl,
+            CalendarFormats::Csv => Format::Csv,
+        }
+    }
 }
 
 impl From<Formats> for Format {
