@@ -164,6 +164,21 @@ impl Write for Radio {
         Ok(count)
     }
 
+    /// Writes many TLS records at once where no fault is due: one system call for each would wake
+    /// the computer as often.
+    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let may_fail = self
+            .shared
+            .upgrade()
+            .is_some_and(|shared| shared.awaits_fault());
+        if may_fail {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return first.map_or(Ok(0), |buf| self.write(buf));
+        }
+        self.air.pass()?;
+        self.stream.write_vectored(bufs)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
     }

@@ -37,6 +37,11 @@ pub(super) struct Pending {
 }
 
 impl Shared {
+    /// Returns true if a fault is to occur after some number of bytes.
+    pub(super) fn awaits_fault(&self) -> bool {
+        lock(&self.pending).is_some()
+    }
+
     /// Returns how many of `length` bytes may pass before the next fault.
     pub(super) fn before_fault(&self, length: usize) -> usize {
         let left = lock(&self.pending).as_ref().map(|pending| pending.bytes);
