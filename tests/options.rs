@@ -270,6 +270,42 @@ fn wrong_values_of_variables_are_named() {
     assert!(named > 30, "{named}");
 }
 
+/// Checks that a time in the place of a job's name leads to the option for it.
+#[test]
+fn time_without_its_option_is_explained() {
+    let rig = Rig::new();
+    let ran = runs(&rig, &["schedule", "add", "22:00"], 2);
+    let hint = "hint: run `idev-backup schedule add --daily 22:00`";
+    assert!(ran.err.contains(hint), "{}", ran.err);
+    let ran = runs(&rig, &["schedule", "add", "night!", "--daily", "22:00"], 2);
+    assert!(!ran.err.contains("hint: run"), "{}", ran.err);
+}
+
+/// Checks that commands which need a backup name the next step in a store without one.
+#[test]
+fn empty_store_leads_to_create() {
+    let rig = Rig::new();
+    runs(&rig, &["create", "--new-store", "-q"], 0);
+    runs(&rig, &["delete", "latest", "--yes"], 0);
+    for args in [
+        &["verify"][..],
+        &["info", "latest"],
+        &["restore", "latest", "-n"],
+    ] {
+        let ran = runs(&rig, args, 1);
+        assert!(
+            ran.err.contains("holds no backups yet"),
+            "{args:?}: {}",
+            ran.err
+        );
+        assert!(
+            ran.err.contains("`idev-backup create`"),
+            "{args:?}: {}",
+            ran.err
+        );
+    }
+}
+
 /// Returns a rig with two connected phones.
 fn two_phones() -> Rig {
     let rig = Rig::new();

@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use super::args::config;
 use super::args::store::path;
 use super::exit;
-use super::render::output;
+use super::render::{output, wrap};
 use super::screen;
 
 /// Reports why clap refuses a command line, and exits. Help and versions are printed as they are.
@@ -26,8 +26,13 @@ fn explain(e: &Error, command: &Command) -> u8 {
         return output::refused(&format!("unknown command `{word}`"), Some(&hint));
     }
     let hint = hint(e, command);
-    // A message that cannot be printed cannot be reported elsewhere either.
-    drop(e.print());
+    let rendered = e.render().to_string();
+    if wrap::exceeds(&rendered, &console::Term::stderr()) {
+        rendered.trim_end().lines().for_each(output::tell);
+    } else {
+        // A message that cannot be printed cannot be reported elsewhere either.
+        drop(e.print());
+    }
     if let Some(hint) = &hint {
         output::tell(&format!("  hint: {hint}"));
     }
@@ -45,6 +50,14 @@ fn hint(e: &Error, command: &Command) -> Option<String> {
         .and_then(|(option, value)| config::of_variable(command, option, value));
     if let Some(variable) = variable {
         return Some(format!("the value comes from the variable {variable}"));
+    }
+    let is_time =
+        |value: &str| value.contains(':') && value.starts_with(|c: char| c.is_ascii_digit());
+    if let Some(time) = text(e, ContextKind::InvalidValue).filter(|value| is_time(value))
+        && path_of(command) == ["schedule", "add"]
+        && text(e, ContextKind::InvalidArg) == Some("[NAME]")
+    {
+        return Some(format!("run `idev-backup schedule add --daily {time}`"));
     }
     let lacks_folder = e.kind() == ErrorKind::MissingRequiredArgument
         && strings(e, ContextKind::InvalidArg).any(|option| option.starts_with("--to "));

@@ -5,7 +5,7 @@ pub const SCREEN: &str = "\
 Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is complete.
 
 Connect the phone with its cable, unlock it, and run:
-  idev-backup setup       Choose where and when to back up, and make the first backup
+  idev-backup setup       Choose where and when, and make the first backup
   idev-backup create      Back up the phone
   idev-backup list        Show the backups
   idev-backup verify      Check the latest backup
@@ -49,6 +49,7 @@ pub fn advice(word: &str) -> Option<&'static str> {
         "photos" | "videos" | "pictures" => "`idev-backup export photos --to FOLDER` writes them",
         "notes" => "`idev-backup export notes --to FOLDER` writes them as Markdown",
         "contacts" => "`idev-backup export contacts --to FOLDER` writes them as vCard",
+        "missing" => "`idev-backup info` shows what a backup lacks",
         "status" => "`idev-backup list` shows the backups, `doctor` looks for problems",
         "sync" | "mirror" | "push" => "`idev-backup copy` copies a backup to another disk",
         "rm" | "remove" => {

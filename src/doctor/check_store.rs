@@ -39,7 +39,7 @@ pub(crate) fn judge(store_facts: &StoreFacts) -> Vec<Line> {
     }
     if let Some(absence) = &store_facts.absence {
         return vec![if store_facts.is_named {
-            Line::warning(TOPIC, format!("{absence}{free}"))
+            Line::warning(TOPIC, absence.to_string())
                 .means("no backup is made there until a new store is requested")
                 .concern(Concern::Trouble(absence.clone()))
         } else {
@@ -101,7 +101,9 @@ pub(crate) fn phones<'a>(
     store_facts: &'a StoreFacts,
     phones: &'a [Health],
 ) -> Vec<(StoredPhone, Option<&'a Health>)> {
-    if store_facts.silent || store_facts.trouble.is_some() {
+    // Of a store that is away, nothing is known.
+    let is_away = store_facts.is_named && store_facts.absence.is_some();
+    if store_facts.silent || store_facts.trouble.is_some() || is_away {
         return Vec::new();
     }
     let find = |udid: &Udid| phones.iter().find(|health| health.phone.udid == *udid);

@@ -43,7 +43,7 @@ pub enum Error {
     /// No name was given, and the store holds backups of several phones.
     #[error("the store holds backups of several phones: {}", .phones.join(", "))]
     WhichPhone {
-        /// The current backups of the first ones.
+        /// The names of the first ones.
         phones: Vec<String>,
     },
     /// The name fits several backups.

@@ -316,7 +316,7 @@ fn in_store(store: &Store, name: Option<&str>, of: Of) -> Result<Named, Error> {
         name.is_some_and(|name| tags.iter().any(|tag| tag == name))
     };
     let tagged: Vec<&Snapshot> = snapshots.iter().filter(has_name).collect();
-    if snapshots.is_empty() && name.is_none() {
+    if snapshots.is_empty() && matches!(name, None | Some("latest")) {
         return Err(Error::NoBackups);
     }
     let named = |s: &&Snapshot| match name {
@@ -376,32 +376,50 @@ fn in_store(store: &Store, name: Option<&str>, of: Of) -> Result<Named, Error> {
         // A complete name outranks the beginnings of stamps.
         _ if tagged.len() == 1 => Ok(Named::of(tagged[0])),
         _ if name.is_none() => Err(Error::WhichPhone {
-            phones: candidates(store, &found),
+            phones: phones_of(store, &found),
         }),
         _ => Err(Error::Ambiguous {
             name: wanted.to_owned(),
             count: found.len(),
-            candidates: candidates(store, &found),
+            candidates: match wanted {
+                "latest" => phones_of(store, &found),
+                _ => candidates(store, &found)?,
+            },
         }),
     }
 }
 
-/// Returns names of the first of several backups; each name fits one backup alone.
-fn candidates(store: &Store, found: &[&Snapshot]) -> Vec<String> {
-    const NAMED_MAX: usize = 8;
-    let name = |snapshot: &&Snapshot| {
-        let udid = snapshot.udid();
-        // Several phones of a store may have the same name.
-        let is_clear =
-            |name: &String| phones_named(store, name).is_ok_and(|phones| phones.len() == 1);
-        let phone = phone_name(store, udid).filter(is_clear);
-        let phone = phone.unwrap_or_else(|| udid.to_string());
-        match snapshot.stamp() {
-            Some(stamp) => format!("{phone}@{stamp}"),
-            None => phone,
-        }
+/// Number of names that an error lists.
+const NAMED_MAX: usize = 8;
+
+/// Returns names of the first of several backups; each name fits one backup alone. A time stamp
+/// suffices if no other backup of the store has it.
+fn candidates(store: &Store, found: &[&Snapshot]) -> Result<Vec<String>, Error> {
+    let all = store.snapshots()?;
+    let count = |stamp: &str| {
+        let same = |other: &&Snapshot| other.stamp().as_deref() == Some(stamp);
+        all.iter().filter(same).count()
     };
+    let name = |snapshot: &&Snapshot| match snapshot.stamp() {
+        Some(stamp) if count(&stamp) == 1 => stamp,
+        Some(stamp) => format!("{}@{stamp}", clear_name(store, snapshot.udid())),
+        None => clear_name(store, snapshot.udid()),
+    };
+    Ok(found.iter().take(NAMED_MAX).map(name).collect())
+}
+
+/// Returns names of the phones of the first of several current backups; each name fits one phone
+/// alone.
+fn phones_of(store: &Store, found: &[&Snapshot]) -> Vec<String> {
+    let name = |snapshot: &&Snapshot| clear_name(store, snapshot.udid());
     found.iter().take(NAMED_MAX).map(name).collect()
+}
+
+/// Returns the name of a phone, or its UDID if another phone of the store may be meant by the name.
+fn clear_name(store: &Store, udid: &Udid) -> String {
+    let is_clear = |name: &String| phones_named(store, name).is_ok_and(|phones| phones.len() == 1);
+    let name = phone_name(store, udid).filter(is_clear);
+    name.unwrap_or_else(|| udid.to_string())
 }
 
 /// Finds the backups of a phone whose time stamps begin with `time`; `latest` is the current one.

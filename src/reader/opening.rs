@@ -1,12 +1,14 @@
 //! Opens the parts of a backup: its keys, if it is encrypted, and its list of files.
 
+use std::fs;
 use std::path::Path;
 
 use crate::backup_format::keybag::{Keys, Locked};
 use crate::backup_format::manifest_db::{self, Db};
 use crate::backup_format::manifest_mbdb::Mbdb;
-use crate::backup_format::plists::{self, Encryption, ListForm, Unreadable};
+use crate::backup_format::plists::{self, Encryption, Info, ListForm, Status, Unreadable};
 use crate::base::secret::Secret;
+use crate::base::time;
 use crate::reader::Error;
 use crate::reader::manifest_feed::List;
 use crate::reader::passwords::Passwords;
@@ -65,6 +67,25 @@ pub(crate) fn unlock_with(
     })
 }
 
+/// Largest Info.plist that is read for the name in a question; those with many icons are larger.
+const INFO_MAX: u64 = 4 << 20;
+
+/// Describes a backup in a question for its password: by phone and time if they are known, else by
+/// its folder.
+fn described(folder: &Path) -> String {
+    let is_small = fs::metadata(folder.join("Info.plist")).is_ok_and(|meta| meta.len() <= INFO_MAX);
+    let info = is_small.then(|| Info::read(folder).ok()).flatten();
+    let name = info.as_ref().and_then(|info| info.device_name.clone());
+    let made = Status::read(folder).ok().and_then(|status| status.date);
+    match (name, made) {
+        (Some(name), Some(made)) => format!(
+            "the backup of {name}, made {}",
+            time::when(&time::rfc3339(made))
+        ),
+        _ => format!("the backup {}", folder.display()),
+    }
+}
+
 /// Returns the keys of a backup and the password that opened them. Tries further passwords as long
 /// as there are any.
 fn open_keys(
@@ -72,7 +93,7 @@ fn open_keys(
     encryption: &Encryption,
     passwords: &dyn Passwords,
 ) -> Result<(Keys, Secret), Error> {
-    let of = format!("the backup {}", folder.display());
+    let of = described(folder);
     let mut password = passwords.backup_password(&of)?;
     loop {
         match encryption.bag.unlock(&password) {

@@ -118,10 +118,15 @@ fn mistake(name: &str, value: &OsString, known: &BTreeSet<String>) -> Option<Mis
             .map(|other| (strsim::damerau_levenshtein(other, name), other))
             .filter(|(distance, _)| *distance <= (name.len() - PREFIX.len()).div_ceil(3))
             .min();
+        // The section of a key is easily forgotten.
+        let ending = format!("_{}", &name[PREFIX.len()..]);
+        let near = near
+            .map(|(_, other)| other)
+            .or_else(|| known.iter().find(|other| other.ends_with(&ending)));
         return Some(Mistake {
             text: format!("unknown variable {name}"),
             hint: match near {
-                Some((_, other)) => format!("did you mean {other}?"),
+                Some(other) => format!("did you mean {other}?"),
                 None => {
                     "unset it; `idev-backup config show --json` lists the variables of all settings"
                         .to_owned()

@@ -3,8 +3,10 @@
 use std::io::{BufRead, IsTerminal};
 
 use clap::Args;
+use idev_backup::base::time;
 use idev_backup::base::units::size;
 use idev_backup::history::delete::{self, Deleted};
+use idev_backup::history::list::{self, Backup};
 
 use crate::cli::args::snapshot::SnapshotArgs;
 use crate::cli::ctrl_c;
@@ -58,7 +60,7 @@ impl Delete {
         let seen = delete::consider(&chosen, watch)?;
         // Finish the progress display first, so that it does not redraw below the question.
         watch.finish();
-        if !self.yes && !agrees(&seen)? {
+        if !self.yes && !agrees(&seen, &list::describe(&chosen.snapshot))? {
             return Err(Failure::Declined("Nothing was deleted"));
         }
         Ok(delete::delete(&chosen, seen, watch)?)
@@ -66,7 +68,7 @@ impl Delete {
 }
 
 /// States what cannot be undone and asks for confirmation.
-fn agrees(seen: &Deleted) -> Result<bool, Failure> {
+fn agrees(seen: &Deleted, of: &Backup) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Command {
             what: format!(
@@ -80,7 +82,13 @@ fn agrees(seen: &Deleted) -> Result<bool, Failure> {
     let room = seen
         .frees_bytes
         .map_or_else(String::new, |bytes| format!(" This frees {}.", size(bytes)));
-    output::tell(&format!("This deletes {} permanently.{room}", seen.path));
+    let name = of.name.as_deref().unwrap_or(&seen.udid);
+    let made = of.date.as_deref().map(time::when);
+    let made = made.map_or_else(String::new, |when| format!(", made {when},"));
+    output::tell(&format!(
+        "This deletes the backup of {name}{made} permanently.{room}\n  {}",
+        seen.path
+    ));
     for (is_so, text) in [
         (
             seen.last_of_phone,

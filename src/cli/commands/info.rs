@@ -106,9 +106,10 @@ fn text(report: &Report, inside: Option<&Counts>) -> Vec<String> {
         ("Inside", inside.and_then(counted_content)),
         (
             "On disk",
-            report
-                .stored
-                .map(|sum| format!("{}, {}", counted(sum.files, "file"), size(sum.bytes))),
+            report.stored.map(|sum| {
+                let files = counted(sum.files, "file");
+                format!("{files} with the backup's own lists, {}", size(sum.bytes))
+            }),
         ),
         ("Folder", Some(report.path.clone())),
     ];

@@ -134,6 +134,20 @@ pub fn verify(error: &verify::Error) -> Option<String> {
     }
 }
 
+/// Advises to name one of several phones.
+fn add_device(phones: &[String]) -> String {
+    let phone = phones.first().map_or("PHONE", String::as_str);
+    // Names of phones have an apostrophe more often than what double quotes keep special.
+    let word = if phone.contains(['"', '$', '`', '\\', '!']) {
+        format!("'{}'", phone.replace('\'', "'\\''"))
+    } else if phone.contains([' ', '\'']) {
+        format!("\"{phone}\"")
+    } else {
+        phone.to_owned()
+    };
+    format!("add the phone to the command, for example -d {word}")
+}
+
 /// Returns the advice for a failed change of the history, if there is any.
 pub fn history(error: &history::Error) -> Option<String> {
     use history::Error;
@@ -144,7 +158,9 @@ pub fn history(error: &history::Error) -> Option<String> {
             "`idev-backup list` shows what the store holds; in a script, check where the name \
             comes from"
         }
-        Error::NoBackups => "name a backup's folder, or another store with --store",
+        Error::NoBackups => {
+            "connect a phone and run `idev-backup create`, which makes the first one"
+        }
         Error::NotFound {
             name,
             is_of_files: true,
@@ -156,8 +172,12 @@ pub fn history(error: &history::Error) -> Option<String> {
         }
         Error::NotFound { .. } | Error::NoPhone(_) => LIST,
         Error::FolderOfPhone { .. } => "leave out --device",
-        Error::WhichPhone { .. } => {
-            "add one of these names to the command, or the beginning of a phone's name"
+        Error::WhichPhone { phones } => return Some(add_device(phones)),
+        Error::Ambiguous {
+            name, candidates, ..
+        } if name == "latest" => return Some(add_device(candidates)),
+        Error::Ambiguous { candidates, .. } if candidates.iter().any(|one| one.contains(' ')) => {
+            "use one of these names, in quotes"
         }
         Error::Ambiguous { .. } => "use one of these names",
         Error::AmbiguousPhone { .. } => "type more of the UDID or name",

@@ -92,7 +92,7 @@ fn here(place: &Place) {
     let heads = ["NAME", "WHEN", "STATE", "ENCRYPTED", "SIZE", "ID"].map(str::to_owned);
     let mut rows = vec![heads.to_vec()];
     rows.extend(place.backups.iter().map(row));
-    table::table(&rows)
+    table::grouped(&rows)
         .iter()
         .filter(|line| !line.is_empty())
         .for_each(|line| line.split('\n').for_each(output::finding));

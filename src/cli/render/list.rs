@@ -48,7 +48,7 @@ pub fn show(overview: &Overview, store: &Path, wide: bool) {
     if !table::fits(&rows) || !columns.tell_phones_apart(&overview.backups) {
         rows = whole;
     }
-    table::table(&rows)
+    table::grouped(&rows)
         .iter()
         .filter(|line| !line.is_empty())
         .for_each(|line| output::lines(line));

@@ -34,4 +34,4 @@ pub(crate) mod unread;
 pub(crate) mod usage;
 pub(crate) mod usage_html;
 pub(crate) mod verify;
-mod wrap;
+pub(crate) mod wrap;

@@ -45,7 +45,7 @@ pub fn show_fates(pruned: &Pruned) {
         ]);
     }
     if rows.len() > 1 {
-        table::table(&rows)
+        table::grouped(&rows)
             .iter()
             .filter(|line| !line.is_empty())
             .for_each(|line| output::lines(line));

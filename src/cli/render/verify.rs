@@ -246,7 +246,8 @@ fn proof(report: &Report) -> Vec<String> {
         ),
         (None, true) => {
             "  The backup is encrypted: without the password, the phone's list of files cannot be \
-            read and missing files cannot be detected. Give the password with --password-file."
+            read and missing files cannot be detected. `idev-backup verify --deep` asks for the \
+            password, and --password-file gives it."
                 .to_owned()
         }
         (None, false) => "  The phone's list of files could not be read.".to_owned(),

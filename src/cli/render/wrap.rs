@@ -13,6 +13,18 @@ pub fn for_terminal(text: &str, terminal: &Term) -> String {
     }
 }
 
+/// Returns true if a line of the text is wider than the terminal.
+pub fn exceeds(text: &str, terminal: &Term) -> bool {
+    let is_wide = |columns: u16| {
+        let mut lines = text.lines();
+        lines.any(|line| measure_text_width(line) > usize::from(columns))
+    };
+    terminal.is_term()
+        && terminal
+            .size_checked()
+            .is_some_and(|(_, columns)| is_wide(columns))
+}
+
 /// Breaks lines between words, with a hanging indent. A word that is longer than the width, such as
 /// a path, stays whole.
 fn wrapped(text: &str, width: usize) -> String {
