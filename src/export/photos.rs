@@ -240,6 +240,78 @@ fn left_out(library: &mut Library, part: &Part<'_>, options: &Options) -> Option
     Some((is_first, asset.album))
 }
 
+/// A file of the camera roll, for a reader that writes nothing.
+#[cfg(feature = "web")]
+pub(crate) struct RollFile {
+    /// The file id.
+    pub(crate) file_id: String,
+    /// The photo that the file belongs to: "DCIM/100APPLE/IMG_0001".
+    pub(crate) place: String,
+    /// Name of the photo, without extension.
+    pub(crate) name: String,
+    /// Extension of the file.
+    pub(crate) extension: String,
+    /// True for an edited version.
+    pub(crate) is_edited: bool,
+    /// Time at which the photo was taken, in seconds since 1970.
+    pub(crate) created: i64,
+    /// The offset from UTC where it was taken, in seconds.
+    pub(crate) zone: i32,
+    /// The month, "2024-05", or "undated", "hidden" or "deleted".
+    pub(crate) part: String,
+}
+
+/// Calls `each` for every file of the camera roll, until it returns false. Returns the reason if
+/// the phone's library of photos cannot be read.
+#[cfg(feature = "web")]
+pub(crate) fn roll(
+    backup: &Backup,
+    mut each: impl FnMut(RollFile) -> bool,
+) -> Result<Option<String>, Error> {
+    let (mut library, mut trouble) = (Library::empty(), None);
+    for domain in DOMAINS {
+        match Library::read(backup, domain) {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                library = found;
+                break;
+            }
+            Err(why) => trouble = Some(why),
+        }
+    }
+    self::each(backup, false, |item| {
+        let Some(part) = Part::of(item) else {
+            return true;
+        };
+        let key = library.key(&part.photo);
+        let asset = library.asset(key).copied();
+        let phones = part.photo.rsplit('/').next().unwrap_or_default();
+        let original = asset.and_then(|asset| library.original_name(&asset).map(str::to_owned));
+        let created = asset.and_then(|asset| asset.created);
+        let created =
+            created.unwrap_or_else(|| item.record().map_or(0, |r| r.last_modified) as f64);
+        let zone = asset.map_or(0, |asset| asset.zone);
+        each(RollFile {
+            file_id: item.file_id.clone(),
+            name: original.unwrap_or_else(|| phones.to_owned()),
+            extension: part.extension.to_owned(),
+            is_edited: !part.tail.is_empty(),
+            created: created as i64,
+            zone,
+            part: match asset.map(|asset| asset.album) {
+                Some(Album::Deleted) => "deleted".to_owned(),
+                Some(Album::Hidden) => "hidden".to_owned(),
+                _ => {
+                    let month = month(created, zone);
+                    month.rsplit('/').next().unwrap_or_default().to_owned()
+                }
+            },
+            place: part.photo,
+        })
+    })?;
+    Ok(trouble)
+}
+
 fn library(backup: &Backup, monitor: &dyn Monitor) -> Option<Library> {
     for domain in DOMAINS {
         match Library::read(backup, domain) {

@@ -87,6 +87,13 @@ pub(super) fn listed(store: &Store, snapshots: &[Snapshot], each: &mut dyn FnMut
     snapshots.iter().map(&mut described).collect()
 }
 
+/// Describes a backup of a store, with what is noted about it.
+#[cfg(feature = "web")]
+pub(crate) fn one(store: &Store, snapshot: &Snapshot) -> Backup {
+    let notes = store.notes(snapshot.udid()).ok();
+    with_notes(describe(snapshot), snapshot, notes.as_ref())
+}
+
 fn with_notes(backup: Backup, snapshot: &Snapshot, notes: Option<&Notes>) -> Backup {
     let Some(notes) = notes else {
         return backup;

@@ -13,13 +13,20 @@ use super::layout::{Page, answer, bar, encoded, t};
 use super::site::{Opened, Site, reading};
 use crate::base::time;
 use crate::base::units::{count, counted, size};
+use crate::history::list;
 use crate::reader::info;
 
 /// Most apps that the page shows.
 const APPS_SHOWN: usize = 20;
 
 /// The pages of a backup: path and name.
-const TABS: &[(&str, &str)] = &[("", "Overview"), ("/files", "Files")];
+const TABS: &[(&str, &str)] = &[
+    ("", "Overview"),
+    ("/photos", "Photos"),
+    ("/messages", "Messages"),
+    ("/contacts", "Contacts"),
+    ("/files", "Files"),
+];
 
 /// A page within a backup.
 pub(super) struct Inside<'a> {
@@ -69,6 +76,7 @@ impl Inside<'_> {
             tabs: Some(tabs),
             main: self.main,
             wide: self.wide,
+            is_first: false,
         };
         answer(page.markup())
     }
@@ -81,7 +89,8 @@ pub(super) async fn page(State(site): State<Arc<Site>>, Path(key): Path<String>)
         let info = info::of_property_lists(opened.folder())?;
         let usage = opened.usage()?;
         let missing = opened.missing()?;
-        let listed = &opened.listed;
+        // A check may have finished since the backup was opened.
+        let listed = &list::one(site.store(), &site.find(&key)?);
         let whole = usage.all.bytes;
         let with = |text: Option<String>, more: Option<String>| match (text, more) {
             (Some(text), Some(more)) if text != more => Some(format!("{text} ({more})")),
@@ -192,7 +201,7 @@ pub(super) async fn page(State(site): State<Arc<Site>>, Path(key): Path<String>)
 }
 
 /// Returns the title of a backup: its phone and its time.
-pub(super) fn title(listed: &crate::history::list::Backup) -> String {
+pub(super) fn title(listed: &list::Backup) -> String {
     let phone = listed.name.as_deref().unwrap_or("A phone without a name");
     match listed.date.as_deref() {
         Some(date) => format!("{phone}, {}", time::when(date)),
@@ -200,7 +209,7 @@ pub(super) fn title(listed: &crate::history::list::Backup) -> String {
     }
 }
 
-fn state(listed: &crate::history::list::Backup) -> &'static str {
+fn state(listed: &list::Backup) -> &'static str {
     match (listed.complete, listed.current) {
         (true, true) => "complete, the current backup",
         (true, false) => "complete, an older snapshot",

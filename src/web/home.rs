@@ -43,6 +43,7 @@ pub(super) async fn page(State(site): State<Arc<Site>>) -> Response {
             tabs: None,
             main,
             wide: false,
+            is_first: true,
         };
         Ok(answer(page.markup()))
     })
@@ -211,6 +212,7 @@ pub(super) async fn phone(State(site): State<Arc<Site>>, Path(udid): Path<String
             tabs: None,
             main,
             wide: false,
+            is_first: false,
         };
         Ok(answer(page.markup()))
     })

@@ -30,8 +30,10 @@ pub(super) struct Page<'a> {
     pub tabs: Option<Markup>,
     /// Content of the page.
     pub main: Markup,
-    /// True if pages of pictures use the whole width.
+    /// True if the page uses the whole width.
     pub wide: bool,
+    /// True for the first page.
+    pub is_first: bool,
 }
 
 impl Page<'_> {
@@ -52,11 +54,13 @@ impl Page<'_> {
                 body class=[self.wide.then_some("wide")] {
                     a.skip href="#main" { "Skip to the content" }
                     header {
-                        nav aria-label="Path" {
-                            ol.path {
-                                li { a href={ (base) "/" } { "Backups" } }
-                                @for (to, name) in &self.above {
-                                    li { a href=(to) { bdi { (t(name)) } } }
+                        @if !self.is_first {
+                            nav aria-label="Path" {
+                                ol.path {
+                                    li { a href={ (base) "/" } { "Backups" } }
+                                    @for (to, name) in &self.above {
+                                        li { a href=(to) { bdi { (t(name)) } } }
+                                    }
                                 }
                             }
                         }
@@ -92,6 +96,16 @@ pub(super) fn pager(page: usize, has_next: bool, to: impl Fn(usize) -> String) -
                     a rel="next" href=(to(page + 1)) { "Next" }
                 }
             }
+        }
+    }
+}
+
+/// Returns a form that searches a list. It needs no script.
+pub(super) fn search(to: &str, label: &str, wish: &str) -> Markup {
+    html! {
+        form.search role="search" action=(to) {
+            label for="q" { (label) }
+            span { input id="q" name="q" type="search" value=(t(wish)); button { "Search" } }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! shown only if it is of a kind that cannot run scripts.
 
 mod backup;
+mod contacts;
 mod cookie;
 mod fail;
 mod files;
@@ -14,6 +15,8 @@ mod guard;
 mod home;
 mod layout;
 mod media;
+mod messages;
+mod photos;
 mod places;
 mod query;
 mod raw;

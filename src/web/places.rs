@@ -57,6 +57,7 @@ pub(super) async fn page(State(site): State<Arc<Site>>) -> Response {
             tabs: None,
             main,
             wide: false,
+            is_first: false,
         };
         Ok(answer(page.markup()))
     })

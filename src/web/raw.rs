@@ -28,7 +28,7 @@ use crate::reader::backup::{self, Item};
 
 /// The policy of a file: it may load and run nothing, even if somebody opens it in a tab of its
 /// own.
-const SANDBOX: &str = "sandbox; default-src 'none'; frame-ancestors 'none'";
+pub(super) const SANDBOX: &str = "sandbox; default-src 'none'; frame-ancestors 'none'";
 /// Bytes that are read at a time.
 const CHUNK: usize = 256 << 10;
 /// The type of a file that is not shown.
@@ -52,8 +52,9 @@ pub(super) async fn download(
     reading(move || send(&*site.open(&key)?, &id, &headers, false)).await
 }
 
-/// Finds a file by its id in the list of the backup.
+/// Finds a file by its id in the list of the backup. An extension after the id means nothing.
 pub(super) fn find(opened: &Opened, id: &str) -> Result<Item, Fail> {
+    let id = id.split_once('.').map_or(id, |(id, _)| id);
     let nothing = Fail::NotFound("the backup has no file with this id");
     if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(nothing);

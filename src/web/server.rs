@@ -24,7 +24,7 @@ use super::fail::Fail;
 use super::guard::{self, guard};
 use super::layout::{ICON, STYLE};
 use super::site::{Options, Site};
-use super::{backup, files, home, places, query, raw, unlock};
+use super::{backup, contacts, files, home, messages, photos, places, query, raw, unlock};
 use crate::store::Store;
 
 /// Most connections at once. A browser opens six.
@@ -153,6 +153,15 @@ fn router(site: &Arc<Site>) -> Router {
         .route(&at("/b/{key}"), get(backup::page))
         .route(&at("/b/{key}/unlock"), get(unlock::page).post(unlock::take))
         .route(&at("/b/{key}/lock"), post(unlock::forget))
+        .route(&at("/b/{key}/photos"), get(photos::page))
+        .route(&at("/b/{key}/photo/{number}"), get(photos::photo))
+        .route(&at("/b/{key}/messages"), get(messages::page))
+        .route(&at("/b/{key}/messages/{number}"), get(messages::chat))
+        .route(&at("/b/{key}/contacts"), get(contacts::page))
+        .route(
+            &at("/b/{key}/contacts/{number}/picture"),
+            get(contacts::picture),
+        )
         .route(&at("/b/{key}/files"), get(files::page))
         .route(&at("/b/{key}/file/{id}"), get(files::file))
         .route(&at("/b/{key}/raw/{id}"), get(raw::show))

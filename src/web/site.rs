@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse, Response};
 
+use super::contacts::People;
 use super::cookie::Secrets;
 use super::fail::Fail;
+use super::messages::Talks;
+use super::photos::Roll;
 use crate::base::secret::Secret;
 use crate::base::sha256::Sha256;
 use crate::base::udid::Udid;
@@ -65,6 +68,9 @@ pub(super) struct Opened {
     used: Mutex<Instant>,
     usage: Slot<usage::Report>,
     missing: Slot<Vec<Gap>>,
+    photos: Slot<Roll>,
+    talks: Slot<Option<Talks>>,
+    people: Slot<Option<People>>,
 }
 
 /// A value that is read when it is first needed.
@@ -101,6 +107,21 @@ impl Opened {
     /// Returns what the backup lacks.
     pub(super) fn missing(&self) -> Result<Arc<Vec<Gap>>, Fail> {
         self.missing.get(|| Ok(missing::missing(&self.backup())?))
+    }
+
+    /// Returns the camera roll.
+    pub(super) fn photos(&self) -> Result<Arc<Roll>, Fail> {
+        self.photos.get(|| Roll::read(&self.backup()))
+    }
+
+    /// Returns the messages, if there are any.
+    pub(super) fn talks(&self) -> Result<Arc<Option<Talks>>, Fail> {
+        self.talks.get(|| Talks::read(&self.backup()))
+    }
+
+    /// Returns the contacts, if there are any.
+    pub(super) fn people(&self) -> Result<Arc<Option<People>>, Fail> {
+        self.people.get(|| People::read(&self.backup()))
     }
 
     /// Returns true if the files are encrypted.
@@ -220,13 +241,16 @@ impl Site {
         }
         let opened = Arc::new(Opened {
             key: key.to_owned(),
-            listed: list::describe(&snapshot),
+            listed: list::one(&self.store, &snapshot),
             folder: snapshot.path().to_path_buf(),
             udid,
             backup: Mutex::new(backup),
             used: Mutex::new(Instant::now()),
             usage: Slot::empty(),
             missing: Slot::empty(),
+            photos: Slot::empty(),
+            talks: Slot::empty(),
+            people: Slot::empty(),
         });
         let mut open = locked(&self.open);
         while open.len() >= OPEN_MAX {

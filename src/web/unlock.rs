@@ -31,7 +31,7 @@ pub(super) async fn page(
 ) -> Response {
     reading(move || {
         let snapshot = site.find(&key)?;
-        let listed = list::describe(&snapshot);
+        let listed = list::one(site.store(), &snapshot);
         let is_wrong = query::get(query.as_deref(), "wrong").is_some();
         let phone = listed.name.as_deref().unwrap_or("A phone without a name");
         let title = backup::title(&listed);
@@ -62,6 +62,7 @@ pub(super) async fn page(
             tabs: None,
             main,
             wide: false,
+            is_first: false,
         };
         let mut response = answer(page.markup());
         allow_form(&mut response);

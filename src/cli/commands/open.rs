@@ -19,7 +19,7 @@ use crate::cli::{ctrl_c, exit};
 /// Time without progress after which a disk of other backups counts as silent.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Show the backups and their files in a browser
+/// Show the backups in a browser, with their photos, messages, contacts and files
 ///
 /// Starts a server on this computer, prints its address and opens it in the browser. Ctrl-C ends
 /// it. The pages only read, and other computers cannot reach them. An encrypted backup asks for its

@@ -183,6 +183,47 @@ impl Messages {
         &self,
         which: Which<'_>,
         period: &Period,
+        each: impl FnMut(Message) -> bool,
+    ) -> Result<(), Error> {
+        self.each_of(which, period, 0..u64::MAX, each)
+    }
+
+    /// Calls `each` as [`Messages::each`] does, for `take` rows after the first `skip` rows of
+    /// a set. Reactions and events are rows too.
+    #[cfg(feature = "web")]
+    pub(crate) fn window(
+        &self,
+        which: Which<'_>,
+        skip: u64,
+        take: u64,
+        each: impl FnMut(Message) -> bool,
+    ) -> Result<(), Error> {
+        self.each_of(which, &Period::default(), skip..skip + take, each)
+    }
+
+    /// Returns the number of rows of a set, and the time of the last one.
+    #[cfg(feature = "web")]
+    pub(crate) fn extent(&self, which: Which<'_>) -> Result<(u64, Option<Time>), Error> {
+        let failed = |e| self.db.failed(e);
+        // A message can be in two chats of one conversation.
+        let sql = format!(
+            "WITH r(id, date, gone) AS ({}) SELECT count(DISTINCT id), max(date) FROM r",
+            self.order_of(which)
+        );
+        let mut statement = self.db.connection().prepare(&sql).map_err(failed)?;
+        let mut rows = statement.query([]).map_err(failed)?;
+        let Some(row) = rows.next().map_err(failed)? else {
+            return Ok((0, None));
+        };
+        let count: i64 = row.get(0).map_err(failed)?;
+        Ok((count.unsigned_abs(), value::time(row, 1)))
+    }
+
+    fn each_of(
+        &self,
+        which: Which<'_>,
+        period: &Period,
+        range: std::ops::Range<u64>,
         mut each: impl FnMut(Message) -> bool,
     ) -> Result<(), Error> {
         let failed = |e| self.db.failed(e);
@@ -191,6 +232,7 @@ impl Messages {
         let mut statement = self.db.connection().prepare(&sql).map_err(failed)?;
         let mut found = statement.query([]).map_err(failed)?;
         let mut last = None;
+        let mut number = 0u64;
         while let Some(row) = found.next().map_err(failed)? {
             let id: i64 = row.get(0).map_err(failed)?;
             let time = value::time(row, 1);
@@ -199,6 +241,13 @@ impl Messages {
                 continue;
             }
             last = Some(id);
+            number += 1;
+            if number <= range.start {
+                continue;
+            }
+            if number > range.end {
+                break;
+            }
             let deleted = match row.get_ref(2).map_err(failed)? {
                 ValueRef::Null => None,
                 when => Some(Time::since_2001(when)),

@@ -35,65 +35,8 @@ impl Writer for Html {
         person: &Person,
         picture: Option<&(Picture, String)>,
     ) -> Result<(), Error> {
-        let picture = picture.map(|(_, path)| {
-            let link = escape::link(path);
-            format!("<img src=\"{link}\" alt=\"\" loading=\"lazy\">")
-        });
-        let mut html = format!(
-            "<article class=\"person\"><div>{}</div><div><h2><bdi>{}</bdi></h2>\n<dl>\n",
-            picture.unwrap_or_default(),
-            escape::html(&person.name)
-        );
-        let mut row = |label: &str, value: String| {
-            html += &format!(
-                "<dt>{}</dt><dd dir=\"auto\">{value}</dd>\n",
-                escape::html(label)
-            );
-        };
-        for (label, value) in [
-            ("Nickname", &person.nickname),
-            ("Organisation", &person.organization),
-            ("Department", &person.department),
-            ("Job title", &person.job_title),
-        ] {
-            if let Some(value) = value.as_ref().filter(|value| **value != person.name) {
-                row(label, escape::html(value));
-            }
-        }
-        let of = |one: &Labeled, kind: &str| one.label.clone().unwrap_or_else(|| kind.to_owned());
-        for one in &person.numbers {
-            row(&of(one, "Number"), escape::html(&one.value));
-        }
-        for one in &person.mails {
-            let url = format!("mailto:{}", one.value);
-            row(&of(one, "Mail"), page::link(&url, &one.value));
-        }
-        for one in &person.urls {
-            row(&of(one, "Page"), page::link(&one.value, &one.value));
-        }
-        for one in &person.addresses {
-            row("Address", escape::html(&csv::address(one)));
-        }
-        if let Some(day) = person.birthday {
-            row("Birthday", csv::day(day));
-        }
-        for one in &person.dates {
-            row(one.label.as_deref().unwrap_or("Date"), csv::day(one.day));
-        }
-        for one in &person.related {
-            row(&of(one, "Related"), escape::html(&one.value));
-        }
-        for one in person.messengers.iter().chain(&person.profiles) {
-            row("Account", escape::html(&csv::account(one)));
-        }
-        if !person.groups.is_empty() {
-            row("Groups", escape::html(&person.groups.join(", ")));
-        }
-        if let Some(note) = &person.note {
-            row("Note", escape::html(note));
-        }
-        html += "</dl></div></article>\n";
-        self.0.write(&html)
+        let link = picture.map(|(_, path)| escape::link(path));
+        self.0.write(&card(person, link.as_deref()))
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Error> {
@@ -102,4 +45,67 @@ impl Writer for Html {
         self.0.write(page::foot())?;
         self.0.finish()
     }
+}
+
+/// Returns the card of a person. `picture` is a link to the picture.
+pub(crate) fn card(person: &Person, picture: Option<&str>) -> String {
+    let picture = picture.map(|link| {
+        let link = escape::html(link);
+        format!("<img src=\"{link}\" alt=\"\" loading=\"lazy\">")
+    });
+    let mut html = format!(
+        "<article class=\"person\"><div>{}</div><div><h2><bdi>{}</bdi></h2>\n<dl>\n",
+        picture.unwrap_or_default(),
+        escape::html(&person.name)
+    );
+    let mut row = |label: &str, value: String| {
+        html += &format!(
+            "<dt>{}</dt><dd dir=\"auto\">{value}</dd>\n",
+            escape::html(label)
+        );
+    };
+    for (label, value) in [
+        ("Nickname", &person.nickname),
+        ("Organisation", &person.organization),
+        ("Department", &person.department),
+        ("Job title", &person.job_title),
+    ] {
+        if let Some(value) = value.as_ref().filter(|value| **value != person.name) {
+            row(label, escape::html(value));
+        }
+    }
+    let of = |one: &Labeled, kind: &str| one.label.clone().unwrap_or_else(|| kind.to_owned());
+    for one in &person.numbers {
+        row(&of(one, "Number"), escape::html(&one.value));
+    }
+    for one in &person.mails {
+        let url = format!("mailto:{}", one.value);
+        row(&of(one, "Mail"), page::link(&url, &one.value));
+    }
+    for one in &person.urls {
+        row(&of(one, "Page"), page::link(&one.value, &one.value));
+    }
+    for one in &person.addresses {
+        row("Address", escape::html(&csv::address(one)));
+    }
+    if let Some(day) = person.birthday {
+        row("Birthday", csv::day(day));
+    }
+    for one in &person.dates {
+        row(one.label.as_deref().unwrap_or("Date"), csv::day(one.day));
+    }
+    for one in &person.related {
+        row(&of(one, "Related"), escape::html(&one.value));
+    }
+    for one in person.messengers.iter().chain(&person.profiles) {
+        row("Account", escape::html(&csv::account(one)));
+    }
+    if !person.groups.is_empty() {
+        row("Groups", escape::html(&person.groups.join(", ")));
+    }
+    if let Some(note) = &person.note {
+        row("Note", escape::html(note));
+    }
+    html += "</dl></div></article>\n";
+    html
 }

@@ -12,6 +12,9 @@ mod csv;
 mod html;
 mod vcard;
 
+#[cfg(feature = "web")]
+pub(crate) use self::html::card;
+
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 

@@ -222,8 +222,8 @@ fn header(talk: &Talk<'_>) -> String {
     lines + "</header>\n"
 }
 
-/// Returns a message.
-fn article(message: &Message, is_group: bool) -> String {
+/// Returns a message. Links to attachments begin with `../`.
+pub(crate) fn article(message: &Message, is_group: bool) -> String {
     let id = escape::html(&message.guid);
     let clock = message.time.map(clock).unwrap_or_default();
     if message.event.is_some() || message.reaction_to.is_some() {
@@ -483,7 +483,8 @@ fn zoned(time: Time) -> jiff::Zoned {
     time.timestamp().to_zoned(TimeZone::system())
 }
 
-fn day(time: Time) -> String {
+/// Returns the day of a time in the local zone, in words.
+pub(crate) fn day(time: Time) -> String {
     zoned(time).strftime("%A, %-d %B %Y").to_string()
 }
 

@@ -15,6 +15,11 @@ mod search;
 mod text;
 mod words;
 
+#[cfg(feature = "web")]
+pub(crate) use self::html::{article, day};
+#[cfg(feature = "web")]
+pub(crate) use self::words::title;
+
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -210,7 +215,7 @@ pub fn export(
 }
 
 /// Names the people by the contacts of the backup. Returns the reason if that is not possible.
-fn name_people(messages: &mut Messages, backup: &Backup) -> Option<String> {
+pub(crate) fn name_people(messages: &mut Messages, backup: &Backup) -> Option<String> {
     match Contacts::open(backup) {
         Ok(contacts) => {
             let directory = contacts.directory(messages.home());

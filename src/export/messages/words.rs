@@ -14,7 +14,7 @@ pub(super) fn name(handle: &Handle) -> &str {
 }
 
 /// Returns the title of a conversation.
-pub(super) fn title(chat: &Chat) -> String {
+pub(crate) fn title(chat: &Chat) -> String {
     chat.title()
 }
 
