@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::hash::{DefaultHasher, Hash as _, Hasher};
+#[cfg(feature = "web")]
+use std::io::Seek as _;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -581,6 +583,15 @@ pub enum Bytes {
 }
 
 impl Bytes {
+    /// Goes to a place in the plaintext, if nothing was read yet.
+    #[cfg(feature = "web")]
+    pub(crate) fn begin_at(&mut self, offset: u64) -> io::Result<()> {
+        match self {
+            Bytes::AsItIs(file) => file.seek(io::SeekFrom::Start(offset)).map(|_| ()),
+            Bytes::Decrypted(plain) => plain.begin_at(offset),
+        }
+    }
+
     /// Returns how the decryption of a file ended, once it was read to the end.
     pub fn ending(&self) -> Option<Ending> {
         match self {

@@ -2,7 +2,7 @@
 //! A file that is shown has a type from a short list and a sandbox; anything else is a download of
 //! an unknown type, so that no browser runs it.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -219,14 +219,7 @@ impl Source {
     fn read(&mut self, most: usize) -> io::Result<Bytes> {
         let skip = std::mem::take(&mut self.skip);
         if skip > 0 {
-            match &mut self.plain {
-                backup::Bytes::AsItIs(file) => {
-                    file.seek(SeekFrom::Start(skip))?;
-                }
-                plain => {
-                    io::copy(&mut plain.by_ref().take(skip), &mut io::sink())?;
-                }
-            }
+            self.plain.begin_at(skip)?;
         }
         let mut chunk = Vec::with_capacity(most);
         (&mut self.plain)

@@ -5,6 +5,8 @@
 //! decides how much of the last block is padding.
 
 use std::io::{self, BufRead, Read};
+#[cfg(any(test, feature = "web"))]
+use std::io::{Seek, SeekFrom};
 
 use aes::Aes256;
 use aes::cipher::consts::U16;
@@ -122,6 +124,21 @@ impl<R: Read> Plain<R> {
     }
 }
 
+#[cfg(any(test, feature = "web"))]
+impl<R: Read + Seek> Plain<R> {
+    /// Goes to a place in the plaintext, if nothing was read yet.
+    pub(crate) fn begin_at(&mut self, offset: u64) -> io::Result<()> {
+        // In CBC mode, a block needs only the ciphertext of the block before it. That block itself
+        // decrypts to nonsense and is dropped.
+        let block = BLOCK as u64;
+        let start = (offset / block).saturating_sub(1) * block;
+        self.from.seek(SeekFrom::Start(start))?;
+        self.read = start;
+        io::copy(&mut self.by_ref().take(offset - start), &mut io::sink())?;
+        Ok(())
+    }
+}
+
 impl<R: Read> Read for Plain<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if out.is_empty() {
@@ -221,6 +238,24 @@ mod tests {
             for size in [Some(length as u64), None] {
                 let found = decrypted(&encrypted(&wanted, true), size);
                 assert!(found == (wanted.clone(), Some(Ending::Padded)), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn reading_begins_anywhere() {
+        for length in [1, 16, 100, BUFFER - 1, 3 * BUFFER + 5] {
+            let wanted = plain(length);
+            let bytes = encrypted(&wanted, true);
+            let size = Some(length as u64);
+            for offset in [0, 1, 15, 16, 17, 33, BUFFER, BUFFER + 1, length - 1, length] {
+                let offset = offset.min(length);
+                let mut reader = Plain::new(io::Cursor::new(&bytes), &KEY, size);
+                reader.begin_at(offset as u64).unwrap();
+                let mut out = Vec::new();
+                reader.read_to_end(&mut out).unwrap();
+                assert!(out == wanted[offset..], "{length} {offset}");
+                assert_eq!(reader.ending(), Some(Ending::Padded), "{length} {offset}");
             }
         }
     }
