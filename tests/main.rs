@@ -70,5 +70,4 @@ mod usbredir;
 mod verify;
 #[cfg(feature = "web")]
 mod web;
-#[cfg(target_os = "linux")]
 mod wifi;

@@ -2,29 +2,34 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use idev_backup::FailureKind;
+use idev_backup::automation::policy::Outcome;
+use idev_backup::automation::watch::{Happening, Watcher, watch};
 use idev_backup::backup::create::create;
 use idev_backup::backup::{Error, Report};
 use idev_backup::base::cancel::CancelToken;
-use idev_backup::base::progress::{Monitor, Silent};
+use idev_backup::base::progress::{Monitor, Phase, Silent};
+use idev_backup::base::udid::Udid;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::device::{self, listing};
-use idev_backup::simulator::PhoneConfig;
+use idev_backup::device::{self, listing, wifi};
+use idev_backup::simulator::{Passcode, PhoneConfig, Wifi, WifiConfig, WifiFault};
 use idev_backup::transport::network::{Network, Options};
-use idev_backup::transport::{Transport, Usbmuxd, Via};
+use idev_backup::transport::usbmuxd::Address;
+use idev_backup::transport::{Attached, Transport, Usbmuxd, Via};
 
-use crate::rig::air::Air;
-use crate::rig::{OTHER_UDID, Recorder, Rig, UDID, config, options};
+use crate::rig::{At, OTHER_UDID, Rig, UDID, config, options};
 
-/// A phone that was paired by cable and is now on the network.
+/// A phone that was paired by cable, was switched on for Wi-Fi and is on the network.
 struct Wireless {
     rig: Rig,
-    air: Air,
+    wifi: Wifi,
 }
 
 impl Wireless {
@@ -34,20 +39,40 @@ impl Wireless {
 
     fn with(config: PhoneConfig) -> Wireless {
         let rig = Rig::with(config);
+        let lively = WifiConfig {
+            heartbeat: Duration::from_secs(1),
+            patience: Duration::from_millis(500),
+            ..WifiConfig::default()
+        };
+        let joined = Wifi::join(&rig.phone, lively).unwrap();
         let connector = rig.connector();
         let phone = rig.attached();
         device::trust::pair(&connector, &phone, Duration::from_secs(10), &Silent).unwrap();
-        keep_record(&rig);
-        let air = Air::to(rig.daemon.address());
-        Wireless { rig, air }
+        assert!(!joined.listens());
+        wifi::set(&connector, &phone, true).unwrap();
+        assert!(joined.listens());
+        Wireless { rig, wifi: joined }
     }
 
     fn pairing(&self) -> PathBuf {
         self.rig.dir.path().join("pairing")
     }
 
+    fn address(&self) -> SocketAddr {
+        self.wifi.addresses()[0]
+    }
+
     fn connector(&self) -> Connector {
-        connector_at(&self.pairing(), self.air.address())
+        connector_at(&self.pairing(), self.address())
+    }
+
+    /// Connects by cable too, as the program does without options.
+    fn connector_both(&self) -> Connector {
+        let network = self.connector().daemon.network().unwrap().clone();
+        let token = CancelToken::new(Arc::default());
+        let usbmuxd = Usbmuxd::new(Address::parse(self.rig.daemon.address()), token.clone());
+        let both = Transport::Also(Box::new(usbmuxd.into()), network);
+        Connector::new(both, self.pairing(), Pin::PairRecord, token)
     }
 
     fn try_create(&self, monitor: &dyn Monitor) -> Result<Report, Error> {
@@ -56,22 +81,37 @@ impl Wireless {
         assert_eq!(phone.via, Via::Network);
         create(&connector, &phone, &self.rig.store, &options(), monitor)
     }
+
+    /// Makes a backup, which must continue an interrupted one.
+    fn create_again(&self) {
+        let report = loop {
+            match self.try_create(&Silent) {
+                // The phone has not noticed yet that the run is over.
+                Err(Error::Refused(no)) if no.code == 14 => std::thread::yield_now(),
+                other => break other.unwrap(),
+            }
+        };
+        assert!(report.draft.contains("continuing"), "{}", report.draft);
+        crate::rig::assert_whole(&self.rig.current());
+        self.rig.assert_holds_the_phone(&self.rig.current());
+    }
+
+    /// Runs the program without a daemon's address, or with that of the rig's.
+    fn run(&self, args: &[&str], by_cable: bool) -> Output {
+        let home = self.rig.dir.path().join("home");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
+        command
+            .args(args)
+            .envs(["HOME", "LOCALAPPDATA", "APPDATA"].map(|name| (name, &home)))
+            .env_remove("USBMUXD_SOCKET_ADDRESS");
+        if by_cable {
+            command.env("USBMUXD_SOCKET_ADDRESS", self.rig.daemon.address());
+        }
+        command.output().unwrap()
+    }
 }
 
-/// Writes the daemon's pair record into our folder, as `wifi on` does.
-fn keep_record(rig: &Rig) {
-    let token = CancelToken::new(Arc::default());
-    let address = idev_backup::transport::usbmuxd::Address::parse(rig.daemon.address());
-    let record = Usbmuxd::new(address, token)
-        .pair_record(rig.udid())
-        .unwrap();
-    let folder = rig.dir.path().join("pairing");
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(format!("{}.plist", rig.udid()));
-    std::fs::write(path, record.unwrap().expose()).unwrap();
-}
-
-fn connector_at(pairing: &std::path::Path, address: SocketAddr) -> Connector {
+fn connector_at(pairing: &Path, address: SocketAddr) -> Connector {
     let token = CancelToken::new(Arc::default());
     let network = Network::new(
         Options {
@@ -99,45 +139,74 @@ fn backup_over_wifi_is_whole() {
 /// Checks that a drop ends the run as a lost connection, leaves the draft, and that the next run
 /// continues with it.
 #[test]
-fn dropped_backup_continues_at_new_address() {
-    let mut wireless = Wireless::new();
-    wireless.air.cut_after(200_000);
+fn dropped_backup_is_continued() {
+    let wireless = Wireless::new();
+    wireless.wifi.fail_after(200_000, WifiFault::Drop);
     let error = wireless.try_create(&Silent).unwrap_err();
     assert_eq!(error.kind(), FailureKind::Lost, "{error}");
     assert!(wireless.rig.draft().exists());
-    // The phone is back under another address.
-    wireless.air = Air::to(wireless.rig.daemon.address());
-    let monitor = Recorder::default();
-    let report = loop {
-        match wireless.try_create(&monitor) {
-            // The phone has not noticed yet that the run is over.
-            Err(Error::Refused(no)) if no.code == 14 => std::thread::yield_now(),
-            other => break other.unwrap(),
-        }
-    };
-    assert!(report.draft.contains("continuing"), "{}", report.draft);
-    crate::rig::assert_whole(&wireless.rig.current());
-    wireless.rig.assert_holds_the_phone(&wireless.rig.current());
+    wireless.create_again();
+}
+
+/// Checks that a phone that moves to another address during a backup is noticed although its old
+/// connections stay open, and that the next run finds it at the new address.
+#[test]
+fn roaming_backup_continues_at_new_address() {
+    let wireless = Wireless::new();
+    let roam = WifiFault::Roam(vec!["127.0.0.1:0".to_owned()]);
+    let before = wireless.address();
+    wireless.wifi.fail_after(200_000, roam);
+    let error = wireless.try_create(&Silent).unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Lost, "{error}");
+    assert_ne!(wireless.address(), before);
+    wireless.create_again();
+}
+
+/// Checks that a phone that announces its sleep is named as the reason.
+#[test]
+fn sleeping_phone_is_named_as_reason() {
+    let wireless = Wireless::with(PhoneConfig {
+        passcode: Passcode::Never,
+        ..config()
+    });
+    let sleep = At(Phase::Scanning, || {
+        wireless.wifi.fail(&WifiFault::Sleep).unwrap();
+    });
+    let error = wireless.try_create(&sleep).unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Lost, "{error}");
 }
 
 #[test]
 fn cable_wins_over_wifi() {
     let wireless = Wireless::new();
-    let token = CancelToken::new(Arc::default());
-    let network = wireless.connector().daemon.network().unwrap().clone();
-    let address = wireless.rig.daemon.address();
-    let usbmuxd = Usbmuxd::new(
-        idev_backup::transport::usbmuxd::Address::parse(address),
-        token.clone(),
-    );
-    let both = Transport::Also(Box::new(usbmuxd.into()), network);
-    let connector = Connector::new(both, wireless.pairing(), Pin::PairRecord, token);
+    let connector = wireless.connector_both();
     let phones = connector.phones().unwrap();
     assert_eq!((phones.len(), phones[0].via), (1, Via::Usb));
     assert_eq!(connector.phone(None).unwrap().via, Via::Usb);
     wireless.rig.daemon.detach(wireless.rig.udid());
-    // The bridge needs the daemon's phone too, so nothing is left to be found.
-    assert!(connector.phones().unwrap().is_empty());
+    let phones = connector.phones().unwrap();
+    assert_eq!((phones.len(), phones[0].via), (1, Via::Network));
+    assert_eq!(connector.phone(None).unwrap().via, Via::Network);
+}
+
+/// Checks that the power assertion is held during a backup over Wi-Fi, and only then.
+#[test]
+fn phone_is_kept_awake_during_backup() {
+    let wireless = Wireless::new();
+    let held = std::sync::Mutex::new(Vec::new());
+    let phone = wireless.rig.phone.clone();
+    let look = At(Phase::Scanning, || {
+        held.lock().unwrap().extend(phone.assertions());
+    });
+    wireless.try_create(&look).unwrap();
+    let held = held.into_inner().unwrap();
+    assert_eq!(held.len(), 1, "{held:?}");
+    assert!(format!("{held:?}").contains("AMDPowerAssertionTypeWirelessSync"));
+    let began = Instant::now();
+    while !phone.assertions().is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -219,7 +288,7 @@ fn foreign_phone_is_not_ours() {
         udid: OTHER_UDID.parse().unwrap(),
         ..config()
     });
-    let error = connector_at(&wireless.pairing(), other.air.address()).phone(None);
+    let error = connector_at(&wireless.pairing(), other.address()).phone(None);
     let code = |e: &device::Error| match e {
         device::Error::Lockdown { code, .. } => code.clone(),
         other => other.to_string(),
@@ -235,15 +304,153 @@ fn foreign_phone_is_not_ours() {
 #[test]
 fn silent_phone_is_noticed_by_heartbeat() {
     let wireless = Wireless::with(PhoneConfig {
-        passcode: idev_backup::simulator::Passcode::Never,
+        passcode: Passcode::Never,
         ..config()
     });
     let began = Instant::now();
-    let monitor = crate::rig::At(idev_backup::base::progress::Phase::Scanning, || {
-        wireless.air.silence();
+    let silence = At(Phase::Scanning, || {
+        wireless.wifi.fail(&WifiFault::Silence).unwrap();
     });
-    let error = wireless.try_create(&monitor).unwrap_err();
+    let error = wireless.try_create(&silence).unwrap_err();
     assert_eq!(error.kind(), FailureKind::Lost, "{error}");
     assert!(error.to_string().contains("heartbeat"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(60));
+}
+
+/// A watcher for one phone that is always due, which reports what it hears.
+struct Heard {
+    texts: std::sync::Mutex<Sender<String>>,
+}
+
+impl Heard {
+    fn say(&self, text: String) {
+        // The test may have ended.
+        drop(self.texts.lock().unwrap().send(text));
+    }
+}
+
+impl Watcher for Heard {
+    fn wants(&self, _: &Udid) -> bool {
+        true
+    }
+
+    fn not_due(&self, _: &Udid) -> Option<String> {
+        None
+    }
+
+    fn back_up(&self, phone: &Attached) -> Result<Outcome, Error> {
+        self.say(format!("backup over {}", phone.via));
+        Ok(Outcome::Skipped(String::new()))
+    }
+
+    fn hear(&self, happening: Happening<'_>) {
+        match happening {
+            Happening::Attached(_, via) => self.say(format!("attached over {via}")),
+            Happening::Detached(_, via) => self.say(format!("detached over {via}")),
+            _ => {}
+        }
+    }
+
+    fn tick(&self) {}
+}
+
+/// Checks that a watch backs up a phone that appears over Wi-Fi, and not while it has a cable.
+#[test]
+fn watch_backs_up_over_wifi() {
+    let wireless = Wireless::new();
+    let connector = wireless.connector_both();
+    let (texts, heard) = channel();
+    let watcher = Heard {
+        texts: std::sync::Mutex::new(texts),
+    };
+    let next = |wanted: &[&str]| {
+        let mut texts = Vec::new();
+        while !wanted
+            .iter()
+            .all(|wanted| texts.iter().any(|text| text == wanted))
+        {
+            let text = heard.recv_timeout(Duration::from_secs(60));
+            texts.push(text.unwrap_or_else(|_| panic!("{wanted:?} are not among {texts:?}")));
+        }
+        texts
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| watch(&connector, Duration::from_secs(3600), &watcher));
+        let all = [
+            "attached over USB",
+            "attached over Wi-Fi",
+            "backup over USB",
+        ];
+        let texts = next(&all);
+        assert!(
+            !texts.contains(&"backup over Wi-Fi".to_owned()),
+            "{texts:?}"
+        );
+        connector.token.cancel();
+    });
+    // Without a cable.
+    wireless.rig.daemon.detach(wireless.rig.udid());
+    let connector = wireless.connector_both();
+    std::thread::scope(|scope| {
+        scope.spawn(|| watch(&connector, Duration::from_secs(3600), &watcher));
+        next(&["attached over Wi-Fi", "backup over Wi-Fi"]);
+        wireless
+            .wifi
+            .fail(&WifiFault::Roam(vec!["127.0.0.1:0".to_owned()]))
+            .unwrap();
+        connector.token.cancel();
+    });
+}
+
+/// Checks the whole way with the program: pair and switch on by cable, and back up over Wi-Fi.
+#[test]
+fn program_backs_up_over_wifi() {
+    let wireless = Wireless::new();
+    let ran = |args: &[&str], by_cable: bool, code: i32| {
+        let output = wireless.run(args, by_cable);
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+        text
+    };
+    let address = wireless.address().to_string();
+    let over_wifi = ["--transport", "network", "--address", &address];
+    let store = wireless.rig.dir.path().join("over-wifi");
+    let store = ["--new-store", "--store", store.to_str().unwrap()];
+    // Without the pair record, nothing is found.
+    ran(&[&["devices"], &over_wifi[..]].concat(), false, 4);
+    let said = ran(&["wifi", "off"], true, 0);
+    assert!(
+        said.contains("by cable only") && !wireless.wifi.listens(),
+        "{said}"
+    );
+    let said = ran(&["wifi", "status"], true, 0);
+    assert!(said.contains("does not accept connections"), "{said}");
+    let said = ran(&["pair", "--with-wifi"], true, 0);
+    assert!(
+        said.contains("over Wi-Fi from now on") && wireless.wifi.listens(),
+        "{said}"
+    );
+    let said = ran(&[&["devices"], &over_wifi[..]].concat(), false, 0);
+    assert!(said.contains("Wi-Fi") && said.contains(UDID), "{said}");
+    ran(
+        &[&["create"], &store[..], &over_wifi[..]].concat(),
+        false,
+        0,
+    );
+    let said = ran(&[&["wifi", "status"], &over_wifi[..]].concat(), false, 0);
+    assert!(said.contains("Seen over Wi-Fi at 127.0.0.1"), "{said}");
+    assert!(said.contains("Last contact: today"), "{said}");
+    // What needs a cable says so.
+    let said = ran(&[&["wifi", "off"], &over_wifi[..]].concat(), false, 4);
+    assert!(
+        said.contains("needs a cable") && wireless.wifi.listens(),
+        "{said}"
+    );
+    let restore = ["restore", "latest", "--yes", "--store", store[2]];
+    let said = ran(&[&restore[..], &over_wifi[..]].concat(), false, 1);
+    assert!(
+        said.contains("connected over Wi-Fi") && said.contains("with its cable"),
+        "{said}"
+    );
+    assert!(!said.contains("idev-backup pair"), "{said}");
 }

@@ -15,13 +15,16 @@ use crate::base::failure_kind::FailureKind;
 use crate::base::udid::Udid;
 use crate::device::connector::Connector;
 use crate::transport::usbmuxd::Change;
-use crate::transport::{Attached, Via};
+use crate::transport::{Attached, Network, Via};
 
 /// Time that a phone must stay connected before it is considered. A phone that was just plugged in,
 /// or has a bad cable, may connect several times.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Time between two checks if a connected phone is due.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// Time between two looks for phones over Wi-Fi. Adverts are heard all the time; a look only finds
+/// out whose they are.
+const LOOK_AROUND_EVERY: Duration = Duration::from_secs(10);
 /// Time to wait after a failed backup.
 const AFTER_FAILURE: Duration = Duration::from_secs(3600);
 /// Maximum number of changes that are queued.
@@ -34,10 +37,10 @@ pub enum Happening<'a> {
     Listening,
     /// The connection to the daemon was lost, with the reason; the watch tries to reconnect.
     Lost(&'a str),
-    /// A phone was plugged in.
-    Attached(&'a Udid),
-    /// A phone was unplugged.
-    Detached(&'a Udid),
+    /// A phone was plugged in, or appeared over Wi-Fi.
+    Attached(&'a Udid, Via),
+    /// A phone was unplugged, or is no longer reachable over Wi-Fi.
+    Detached(&'a Udid, Via),
     /// A phone is connected but not due, with the reason.
     NotDue(&'a Udid, &'a str),
     /// The backup of a phone ended.
@@ -72,6 +75,10 @@ pub fn watch(connector: &Connector, due_after: Duration, watcher: &dyn Watcher) 
     std::thread::scope(|scope| {
         let changes = messages.clone();
         scope.spawn(move || listen(connector, &changes));
+        if connector.daemon.network().is_some() {
+            let changes = messages.clone();
+            scope.spawn(move || look_around(connector, &changes));
+        }
         let start = |phone: Attached| {
             let messages = messages.clone();
             scope.spawn(move || {
@@ -132,6 +139,31 @@ fn listen(connector: &Connector, messages: &SyncSender<Message>) {
     }
 }
 
+/// Looks for phones over Wi-Fi without a daemon, and reports changes as a daemon does.
+fn look_around(connector: &Connector, messages: &SyncSender<Message>) {
+    let mut known: BTreeMap<Udid, u64> = BTreeMap::new();
+    loop {
+        let there = connector.nearby(&[]).phones;
+        let is_there = |id: u64| there.iter().any(|phone| phone.device_id == id);
+        let gone = known.values().filter(|id| !is_there(**id)).copied();
+        let mut changes: Vec<Change> = gone.map(Change::Detached).collect();
+        known.retain(|_, id| is_there(*id));
+        for phone in there {
+            if known.insert(phone.udid.clone(), phone.device_id).is_none() {
+                changes.push(Change::Attached(phone));
+            }
+        }
+        for change in changes {
+            if messages.send(Message::Change(change)).is_err() {
+                return;
+            }
+        }
+        if pause(LOOK_AROUND_EVERY, &connector.token).is_err() {
+            return;
+        }
+    }
+}
+
 struct Loop<'a> {
     watcher: &'a dyn Watcher,
     due_after: Duration,
@@ -175,21 +207,24 @@ impl Loop<'_> {
             Message::Listening => self.watcher.hear(Happening::Listening),
             Message::Lost(why) => {
                 // The daemon will announce connected phones again, with other numbers.
-                self.phones.clear();
+                self.phones.retain(|_, (phone, _)| Network::knows(phone));
                 self.watcher.hear(Happening::Lost(&why));
             }
             Message::Change(Change::Attached(phone)) => {
-                if phone.via == Via::Usb && self.watcher.wants(&phone.udid) {
-                    self.watcher.hear(Happening::Attached(&phone.udid));
+                if self.watcher.wants(&phone.udid) {
+                    self.watcher
+                        .hear(Happening::Attached(&phone.udid, phone.via));
                     // If the daemon announces a phone twice, the later announcement is valid.
-                    self.phones.retain(|_, (other, _)| other.udid != phone.udid);
+                    self.phones
+                        .retain(|_, (other, _)| other.udid != phone.udid || other.via != phone.via);
                     self.phones
                         .insert(phone.device_id, (phone, Instant::now() + SETTLE));
                 }
             }
             Message::Change(Change::Detached(id)) => {
                 if let Some((phone, _)) = self.phones.remove(&id) {
-                    self.watcher.hear(Happening::Detached(&phone.udid));
+                    self.watcher
+                        .hear(Happening::Detached(&phone.udid, phone.via));
                 }
             }
             Message::Change(Change::Paired(_)) | Message::Stop => {}
@@ -197,12 +232,10 @@ impl Loop<'_> {
                 let began = self.running.remove(&udid);
                 self.watcher.hear(Happening::Ended(&udid, &result));
                 let wait = again_after(&result, self.due_after);
-                let mut phones = self.phones.iter_mut();
-                let there = phones.find(|(_, (phone, _))| phone.udid == udid);
-                if let Some((id, (_, at))) = there {
+                for (id, (_, at)) in self.phones.iter_mut().filter(|(_, (p, _))| p.udid == udid) {
                     // The phone was reconnected meanwhile, so an interrupted backup may continue at
                     // once.
-                    let is_new = began != Some(*id);
+                    let is_new = result.is_err() && began != Some(*id);
                     *at = Instant::now() + if is_new { SETTLE } else { wait };
                 }
             }
@@ -211,11 +244,21 @@ impl Loop<'_> {
 
     /// Starts the backups that are due.
     fn look(&mut self, now: Instant) {
+        let by_cable: Vec<Udid> = self
+            .phones
+            .values()
+            .filter(|(phone, _)| phone.via == Via::Usb)
+            .map(|(phone, _)| phone.udid.clone())
+            .collect();
         for (id, (phone, at)) in &mut self.phones {
             if *at > now {
                 continue;
             }
             *at = now + LOOK_EVERY;
+            // The cable is faster, and does not end when the phone sleeps.
+            if phone.via == Via::Network && by_cable.contains(&phone.udid) {
+                continue;
+            }
             if self.running.contains_key(&phone.udid) {
                 continue;
             }

@@ -45,6 +45,7 @@ enum Command {
     Encryption(Box<commands::encryption::EncryptionCommand>),
     Pair(commands::pair::Pair),
     Unpair(commands::pair::Unpair),
+    Wifi(commands::wifi::WifiCommand),
     #[command(visible_alias = "snapshots")]
     List(commands::list::List),
     #[command(visible_alias = "check")]
@@ -360,6 +361,7 @@ fn obey(cli: Cli) -> u8 {
         Command::Devices(c) => c.connector.trace.end(c.run()),
         Command::Doctor(c) => c.connector.trace.end(c.run()),
         Command::Encryption(c) => c.run(),
+        Command::Wifi(c) => c.run(),
         Command::Pair(c) => c.connector.trace.end(c.run()),
         Command::Unpair(c) => c.connector.trace.end(c.run()),
         Command::List(c) => c.run(),

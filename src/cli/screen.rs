@@ -13,7 +13,7 @@ Connect the phone with its cable, unlock it, and run:
 Usage: idev-backup [OPTIONS] <COMMAND>
 
 Commands:
-  Back up      setup  create  devices  pair  unpair  encryption  doctor
+  Back up      setup  create  devices  pair  unpair  wifi  encryption  doctor
   See          open  list  info  usage  ls  find  search  tree  cat  diff
   Get out      extract  export
   Trust        verify  restore
@@ -55,7 +55,6 @@ pub fn advice(word: &str) -> Option<&'static str> {
         "rm" | "remove" => {
             "`idev-backup delete` deletes one backup, `prune` those that no rule keeps"
         }
-        "wifi" => "connect the phone with its cable",
         "version" => "`idev-backup --version` shows it",
         _ => return None,
     })

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use plist::{Dictionary, Value};
 use serde::Serialize;
@@ -10,7 +11,7 @@ use crate::base::cancel::CancelToken;
 use crate::base::phone_names::head_is;
 use crate::base::udid::Udid;
 use crate::base::{phone_names, product_names};
-use crate::device::nearby::{self, Nearby, Troubled};
+use crate::device::nearby::{self, Nearby};
 use crate::device::pair_records::Records;
 use crate::device::tls::Pin;
 use crate::device::{Error, Lockdown, Session};
@@ -59,22 +60,23 @@ impl Connector {
 
     /// Returns the phones that are connected, each once, preferring the cable over Wi-Fi.
     pub fn phones(&self) -> Result<Vec<Attached>, Error> {
-        Ok(self.found()?.0)
+        Ok(self.found()?.phones)
     }
 
     /// Returns the phones that are connected, and those that were seen over Wi-Fi but are not
     /// usable, each with the reason.
-    pub(crate) fn found(&self) -> Result<(Vec<Attached>, Vec<Troubled>), Error> {
+    pub(crate) fn found(&self) -> Result<Nearby, Error> {
         let listed = self.listed();
-        let nearby = self.nearby(listed.as_deref().unwrap_or_default());
+        let mut nearby = self.nearby(listed.as_deref().unwrap_or_default());
         let mut phones = match listed {
             // Without a daemon, phones over Wi-Fi can still be there.
             Err(_) if !nearby.phones.is_empty() || !nearby.troubled.is_empty() => Vec::new(),
             listed => listed?,
         };
-        phones.extend(nearby.phones);
+        phones.append(&mut nearby.phones);
         phones.sort_by(|a, b| a.udid.cmp(&b.udid));
-        Ok((phones, nearby.troubled))
+        nearby.phones = phones;
+        Ok(nearby)
     }
 
     /// Returns the phones that a daemon or USB lists, each once, preferring the cable.
@@ -98,6 +100,16 @@ impl Connector {
         nearby::look(self, network, &known)
     }
 
+    /// Looks for one paired phone over Wi-Fi without a daemon, even if it has a cable too.
+    pub(crate) fn look_for(&self, udid: &Udid) -> Nearby {
+        let Some(network) = self.daemon.network() else {
+            return Nearby::default();
+        };
+        let mut known = self.records.known();
+        known.retain(|phone| phone.udid == *udid);
+        nearby::look(self, network, &known)
+    }
+
     /// Finds the one phone that `wanted` identifies; see [`phone_names::matching`]. Looks for
     /// phones over Wi-Fi without a daemon only if no other matches.
     pub fn phone(&self, wanted: Option<&str>) -> Result<Attached, Error> {
@@ -106,7 +118,9 @@ impl Connector {
         {
             return Ok(phone.clone());
         }
-        let (phones, troubled) = self.found()?;
+        let Nearby {
+            phones, troubled, ..
+        } = self.found()?;
         let may_be_it = |udid: &Udid| wanted.is_none_or(|text| head_is(udid.as_str(), text));
         let mut troubled = troubled.into_iter();
         match self.matching(wanted, &phones)[..] {
@@ -164,7 +178,10 @@ impl Connector {
     /// Opens an encrypted session with a paired phone.
     pub fn session(&self, phone: &Attached) -> Result<Session, Error> {
         let record = self.records.load(&phone.udid)?;
-        Session::open(&self.daemon, phone, record, self.pin, &self.token)
+        let session = Session::open(&self.daemon, phone, record, self.pin, &self.token)?;
+        self.records
+            .note_contact(&phone.udid, phone.via, SystemTime::now());
+        Ok(session)
     }
 }
 
@@ -218,6 +235,20 @@ impl Encryption {
     }
 }
 
+/// Percentage at which iOS may stop charging for hours although power is connected.
+const HELD_PERCENT: u64 = 80;
+
+/// Returns true if the phone charges, or has external power and is charged as far as iOS wants.
+fn is_charging(
+    value: &mut impl FnMut(Option<&str>, &str) -> Result<Option<Value>, Error>,
+    battery: Option<u64>,
+) -> Result<bool, Error> {
+    let mut is_set = |key| value(Some("com.apple.mobile.battery"), key).map(flag);
+    let is_held = battery.is_some_and(|percent| percent >= HELD_PERCENT);
+    Ok(is_set("BatteryIsCharging")? == Some(true)
+        || is_held && is_set("ExternalConnected")? == Some(true))
+}
+
 /// Converts a flag, which some domains send as a number.
 pub(crate) fn flag(value: Option<Value>) -> Option<bool> {
     match value {
@@ -234,7 +265,7 @@ pub struct State {
     pub will_encrypt: Option<bool>,
     /// Battery charge, in percent.
     pub battery: Option<u64>,
-    /// True if the battery is charging.
+    /// True if the battery is charging, or iOS holds it at its charge with external power.
     pub charging: bool,
     /// True if the phone is locked with a passcode now.
     pub locked: bool,
@@ -247,17 +278,14 @@ impl State {
     pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<State, Error> {
         let mut value = |domain: Option<&str>, key: &str| lockdown.value(domain, Some(key));
         let number = |value: Option<Value>| value.and_then(|v| v.as_unsigned_integer());
+        let battery = number(value(
+            Some("com.apple.mobile.battery"),
+            "BatteryCurrentCapacity",
+        )?);
         Ok(State {
             will_encrypt: flag(value(Some("com.apple.mobile.backup"), "WillEncrypt")?),
-            battery: number(value(
-                Some("com.apple.mobile.battery"),
-                "BatteryCurrentCapacity",
-            )?),
-            charging: flag(value(
-                Some("com.apple.mobile.battery"),
-                "BatteryIsCharging",
-            )?)
-            .unwrap_or(false),
+            battery,
+            charging: is_charging(&mut value, battery)?,
             locked: flag(value(None, "PasswordProtected")?).unwrap_or(false),
             capacity_bytes: number(value(Some("com.apple.disk_usage"), "TotalDataCapacity")?),
         })

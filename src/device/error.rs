@@ -69,6 +69,11 @@ pub enum Error {
         /// The UDID that the phone states.
         says: String,
     },
+    /// The step is possible by cable only.
+    NeedsCable {
+        /// The step; completes "cannot ...".
+        doing: String,
+    },
     /// The phone asked for a session without TLS.
     NoEncryption,
     /// The owner tapped "Don't Trust".
@@ -118,7 +123,9 @@ impl Error {
     /// Returns the kind of failure.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Error::NoDevice { .. } | Error::WhichDevice { .. } => FailureKind::NoDevice,
+            Error::NoDevice { .. } | Error::WhichDevice { .. } | Error::NeedsCable { .. } => {
+                FailureKind::NoDevice
+            }
             Error::Cancelled => FailureKind::Interrupted,
             Error::NotPaired | Error::TrustDenied | Error::TrustTimeout { .. } => {
                 FailureKind::Locked
@@ -214,6 +221,12 @@ impl fmt::Display for Error {
                 "the phone asks for an unencrypted connection, which iPhones have not done since \
                  iOS 5",
             ),
+            Error::NeedsCable { doing } => {
+                write!(
+                    f,
+                    "cannot {doing}: the phone is connected over Wi-Fi, and this needs a cable"
+                )
+            }
             Error::OtherPhone { udid, says } => {
                 write!(
                     f,

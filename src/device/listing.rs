@@ -60,11 +60,11 @@ pub fn devices(
     last_backup: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<Device>, Error> {
     let mut found = Vec::new();
-    let (phones, troubled) = connector.found()?;
-    for phone in phones {
+    let there = connector.found()?;
+    for phone in there.phones {
         found.push(look(connector, &phone));
     }
-    for (udid, error) in troubled {
+    for (udid, error) in there.troubled {
         let Some(udid) = udid else { continue };
         let mut device = Device::of(&udid, Via::Network);
         device.trouble = Some(error.to_string());

@@ -17,7 +17,7 @@ use super::{Error, PairRecord};
 use crate::base::cancel::CancelToken;
 use crate::device::tls;
 use crate::transport::plist_stream::{self, Encoding};
-use crate::transport::{AnyStream, Attached, Network, Stream, Transport, Via, Wire};
+use crate::transport::{AnyStream, Attached, Dropped, Network, Stream, Transport, Via, Wire};
 
 /// Lockdown's port on every phone.
 pub(crate) const PORT: u16 = 62078;
@@ -101,6 +101,21 @@ impl<S: Stream> Lockdown<S> {
     /// Returns a value that is text.
     pub fn text(&mut self, key: &str) -> Result<Option<String>, Error> {
         Ok(self.value(None, Some(key))?.and_then(Value::into_string))
+    }
+
+    /// Sets a value. `doing` names the step in errors.
+    pub(super) fn set_value(
+        &mut self,
+        doing: &str,
+        domain: &str,
+        key: &str,
+        value: Value,
+    ) -> Result<(), Error> {
+        let mut request = Dictionary::new();
+        request.insert("Domain".into(), domain.into());
+        request.insert("Key".into(), key.into());
+        request.insert("Value".into(), value);
+        self.ask(doing, "SetValue", request).map(drop)
     }
 
     /// Sends one request and returns its answer.
@@ -266,9 +281,16 @@ impl Session {
         }
         Ok(
             match answer.get("EnableServiceSSL").and_then(Value::as_boolean) {
-                Some(true) => {
-                    ServiceStream::Secure(Box::new(tls::secure(wire, &self.record, self.pin)?))
-                }
+                Some(true) => match tls::secure(wire, &self.record, self.pin) {
+                    Ok(secure) => ServiceStream::Secure(Box::new(secure)),
+                    // The phone proved its key in this session, so the connection has ended and
+                    // not the pairing: without a heartbeat, a phone hangs up on services.
+                    Err(Error::Tls { why }) if self.phone.via == Via::Network => {
+                        let end = Dropped::Connection(std::io::Error::other(why));
+                        return Err(Error::wire(doing, std::io::Error::from(end)));
+                    }
+                    Err(e) => return Err(e),
+                },
                 _ => ServiceStream::Plain(wire),
             },
         )

@@ -5,6 +5,7 @@ pub mod connector;
 mod error;
 mod heartbeat;
 pub(crate) mod installed_apps;
+pub mod last_contact;
 pub mod listing;
 pub mod lockdown;
 pub mod lockdown_codes;
@@ -19,6 +20,7 @@ mod service_stream;
 pub mod sync_lock;
 pub mod tls;
 pub mod trust;
+pub mod wifi;
 
 pub use error::Error;
 pub use lockdown::{Lockdown, Session};

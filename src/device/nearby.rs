@@ -93,6 +93,9 @@ pub(crate) fn look(connector: &Connector, network: &Network, known: &[KnownPhone
     }
     let found = &nearby.phones;
     let is_found = |udid: &Udid| found.iter().any(|phone| phone.udid == *udid);
+    for phone in known.iter().filter(|phone| !is_found(&phone.udid)) {
+        network.miss(&phone.udid);
+    }
     nearby
         .troubled
         .retain(|(udid, _)| !udid.as_ref().is_some_and(is_found));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use plist::{Dictionary, Value};
 
@@ -12,9 +13,10 @@ use super::{Error, PairRecord};
 use crate::base::bounded_plist;
 use crate::base::secret::Secret;
 use crate::base::udid::Udid;
+use crate::device::last_contact::{self, Contact};
 use crate::transport::network::KnownPhone;
 use crate::transport::select::records_of_daemons;
-use crate::transport::{self, Attached, Transport, Usbmuxd};
+use crate::transport::{self, Attached, Transport, Usbmuxd, Via};
 
 /// Number of records that are looked at in one folder.
 const RECORDS_MAX: usize = 1_000;
@@ -102,6 +104,35 @@ impl Records {
         });
         known.collect()
     }
+    /// Keeps a copy of a phone's record in our folder, since a daemon that udev starts does not run
+    /// while the phone is reached over Wi-Fi. `wifi_mac` completes a record that lacks the address.
+    pub(crate) fn keep_copy(&self, udid: &Udid, wifi_mac: Option<String>) -> Result<(), Error> {
+        let mut record = self.load(udid)?;
+        record.wifi_mac_address = record.wifi_mac_address.or(wifi_mac);
+        let plist = record.to_plist()?;
+        let written = write_private(&self.folder, &self.file(udid), plist.expose());
+        written.map_err(|cause| self.failed("write", udid, cause))
+    }
+
+    /// Returns true if our folder has a record of the phone.
+    pub(crate) fn has_copy(&self, udid: &Udid) -> bool {
+        self.file(udid).exists()
+    }
+
+    /// Returns the last contact with a phone, if it was noted.
+    pub(crate) fn last_contact(&self, udid: &Udid) -> Option<Contact> {
+        last_contact::last(&self.folder, udid)
+    }
+
+    /// Notes a contact with a phone.
+    pub(crate) fn note_contact(&self, udid: &Udid, via: Via, now: SystemTime) {
+        last_contact::note(&self.folder, udid, via, now);
+    }
+
+    /// Notes a contact with a phone, and whether its connections over Wi-Fi are on.
+    pub(crate) fn note_switch(&self, udid: &Udid, via: Via, now: SystemTime, on: bool) {
+        last_contact::note_switch(&self.folder, udid, via, now, on);
+    }
 
     /// Stores a record in the daemon, or in our folder if the daemon refuses it or none runs.
     pub(crate) fn save(&self, phone: &Attached, record: &PairRecord) -> Result<(), Error> {
@@ -127,6 +158,7 @@ impl Records {
                 Err(e) => return Err(e.into()),
             }
         }
+        last_contact::forget(&self.folder, udid);
         match fs::remove_file(self.file(udid)) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                 Err(self.failed("remove", udid, cause))
@@ -217,7 +249,7 @@ fn buid_in(folder: &Path) -> io::Result<Option<String>> {
 }
 
 /// Writes a file that only its owner can read, so that it is either complete or absent.
-fn write_private(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_private(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     private(folder, bytes)?.persist(path).map_err(|e| e.error)?;
     Ok(())
 }

@@ -212,6 +212,7 @@ mod tests {
     use super::*;
     use crate::doctor::Level;
     use crate::doctor::Trouble;
+    use crate::doctor::check_wifi::WifiFacts;
     use crate::doctor::computer::Program;
     use crate::transport::Attached;
 
@@ -227,6 +228,7 @@ mod tests {
                 via: Via::Usb,
                 is_replayed: false,
             }]),
+            wifi: WifiFacts::default(),
             on_usb: Some(vec![usb()]),
             programs: Some((Vec::new(), Vec::new())),
         }

@@ -69,13 +69,10 @@ fn connected(health: &Health, name: &str) -> Line {
     }
     let says = format!("{name} is connected by {via}");
     match via {
-        Via::Usb => Line::ok(TOPIC, says),
-        Via::Network => Line::warning(TOPIC, says)
-            .means(
-                "long backups over Wi-Fi are interrupted when the phone sleeps, and take many \
-                 times longer",
-            )
+        Via::Network if !health.charging => Line::warning(TOPIC, format!("{says}, without power"))
+            .means("a phone on battery goes to sleep, which ends a backup over Wi-Fi")
             .concern(Concern::OverWifi),
+        _ => Line::ok(TOPIC, says),
     }
 }
 

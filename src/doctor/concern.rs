@@ -29,6 +29,15 @@ pub enum Concern {
     /// Another program that works with phones is running.
     OtherProgram,
 
+    /// No answer to any mDNS query arrives.
+    NoMulticast,
+    /// Another program holds the port of mDNS.
+    PortHeld,
+    /// This computer has no network connection.
+    NoNetwork,
+    /// A phone will soon forget this computer.
+    TrustEnds,
+
     /// The phone stopped answering.
     PhoneSilent,
     /// The phone is connected by Wi-Fi.

@@ -13,7 +13,7 @@ use crate::device::Error;
 use crate::device::connector::Connector;
 use crate::doctor::computer::Places;
 use crate::doctor::facts::{ConnectionFacts, Health, StoreFacts};
-use crate::doctor::{check_connection, check_phone, check_store, facts};
+use crate::doctor::{check_connection, check_phone, check_store, check_wifi, facts};
 use crate::transport::Attached;
 
 /// The findings of one run.
@@ -77,6 +77,7 @@ pub fn examine(connector: &Connector, options: &Options) -> Result<Report, Error
         .retain(|stored| is_meant(stored.udid.as_str()));
 
     let mut lines = check_connection::judge(&connection, wanted.as_deref());
+    lines.extend(check_wifi::judge(&connection.wifi, options.now));
     for phone in &phones {
         let judged = check_phone::judge(phone).into_iter();
         lines.extend(judged.map(|line| {

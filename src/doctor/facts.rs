@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use plist::Value;
 
+use super::check_wifi::WifiFacts;
 use super::computer::{OnUsb, Places, Program};
 use super::concern::Trouble;
 use crate::base::cancel::CancelToken;
@@ -31,6 +32,8 @@ pub(crate) struct ConnectionFacts {
     pub passed_over: bool,
     /// The phones that are reachable this way, each listed once.
     pub phones: Result<Vec<Attached>, Trouble>,
+    /// The facts about finding phones over Wi-Fi.
+    pub wifi: WifiFacts,
     /// The phones on the USB bus; `None` if the system does not tell.
     pub on_usb: Option<Vec<OnUsb>>,
     /// The programs that may be using a phone, and the daemons; `None` if the system does not tell.
@@ -55,7 +58,7 @@ impl ConnectionFacts {
         patience: Duration,
     ) -> Result<ConnectionFacts, Error> {
         let address = connector.daemon.daemon().map(|d| d.address().to_string());
-        let phones = match within(connector, patience, Connector::phones) {
+        let found = match within(connector, patience, Connector::found) {
             Err(e) if is_cancelled(&e) && connector.token.cancelled() => return Err(e),
             Err(e) if is_cancelled(&e) => Err(Trouble::NoAnswer {
                 address: address.clone(),
@@ -65,13 +68,57 @@ impl ConnectionFacts {
                 by_daemon: address.is_some(),
             }),
         };
+        let (phones, wifi) = match found {
+            Ok(found) => {
+                let wifi = WifiFacts::look(connector, &found.phones, found.troubled, found.others);
+                (Ok(found.phones), wifi)
+            }
+            Err(trouble) => {
+                let wifi = WifiFacts::look(connector, &[], Vec::new(), 0);
+                (Err(trouble), wifi)
+            }
+        };
         Ok(ConnectionFacts {
+            wifi,
             address,
             passed_over: connector.daemon.passes_over_a_daemon(),
             phones,
             on_usb: computer::phones_on_usb(places),
             programs: computer::programs(places),
         })
+    }
+}
+
+impl WifiFacts {
+    /// Gathers the facts, for phones that were switched on for Wi-Fi. Listens to the network only if
+    /// one of them is not connected.
+    fn look(
+        connector: &Connector,
+        phones: &[Attached],
+        troubled: Vec<(Option<Udid>, Error)>,
+        others: usize,
+    ) -> WifiFacts {
+        let Some(network) = connector.daemon.network() else {
+            return WifiFacts::default();
+        };
+        let mut contacts = Vec::new();
+        for known in connector.records.known() {
+            if let Some(contact) = connector.records.last_contact(&known.udid)
+                && contact.wifi
+            {
+                contacts.push((known.udid, contact));
+            }
+        }
+        let is_connected = |udid: &Udid| phones.iter().any(|phone| phone.udid == *udid);
+        let is_missed = contacts.iter().any(|(udid, _)| !is_connected(udid));
+        let troubled = troubled.into_iter();
+        WifiFacts {
+            air: is_missed.then(|| network.air()).flatten(),
+            others,
+            troubled: troubled.map(|(udid, e)| (udid, Trouble::from(e))).collect(),
+            connected: phones.iter().map(|phone| phone.udid.clone()).collect(),
+            contacts,
+        }
     }
 }
 

@@ -7,9 +7,10 @@ use crate::base::udid::Udid;
 
 /// The subjects of the findings of an examination, of the config file and of jobs.
 /// docs/guide/troubleshooting.md explains each.
-pub const TOPICS: [&str; 23] = [
+pub const TOPICS: [&str; 24] = [
     "usbmuxd",
     "usb",
+    "wifi",
     "programs",
     "config",
     "phone",

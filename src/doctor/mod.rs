@@ -8,6 +8,7 @@ mod check_connection;
 mod check_phone;
 pub mod check_schedule;
 mod check_store;
+mod check_wifi;
 pub mod computer;
 mod concern;
 mod examine;

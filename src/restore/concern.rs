@@ -34,6 +34,8 @@ pub enum Concern {
     /// The backup is not encrypted.
     NotEncrypted,
 
+    /// The phone is connected over Wi-Fi.
+    OverWifi,
     /// The phone's setup is not finished.
     NotSetUp,
     /// The phone is locked.

@@ -197,6 +197,7 @@ pub fn judge_phone(source: &Source, target: &Target, options: &Options) -> Vec<L
         versions(source, target),
         devices(source, target),
     ];
+    lines.extend(over_wifi(target));
     lines.extend(space(source, target));
     lines.push(find_my(target));
     if target.set_up == Some(false) {
@@ -334,6 +335,19 @@ fn devices(source: &Source, target: &Target) -> Line {
     }
 }
 
+/// Returns the finding for a phone without a cable. No public source shows that a phone accepts a
+/// restore over Wi-Fi, and one that breaks off leaves a phone that must be restored again.
+fn over_wifi(target: &Target) -> Option<Line> {
+    target.over_wifi.then(|| {
+        Line::problem("connection", "the phone is connected over Wi-Fi")
+            .means(
+                "restores over Wi-Fi are not known to work, and one that breaks off leaves a phone \
+                 that must be restored again",
+            )
+            .concern(Concern::OverWifi)
+    })
+}
+
 fn space(source: &Source, target: &Target) -> Option<Line> {
     const TOPIC: &str = "phone_room";
     let free = target.free_bytes?;
@@ -444,6 +458,7 @@ mod tests {
 
     fn target() -> Target {
         Target {
+            over_wifi: false,
             udid: "A".into(),
             facts: Facts {
                 name: "Mira's iPhone".into(),

@@ -14,7 +14,7 @@ use crate::reader::{self, backup};
 use crate::restore::Error;
 use crate::store::walk::Walk;
 use crate::store::{self, snapshot};
-use crate::transport::{Attached, Stream};
+use crate::transport::{Attached, Stream, Via};
 
 /// The facts about a backup that is to be restored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -116,6 +116,9 @@ fn amount(folder: &Path) -> Result<(u64, u64), Error> {
 pub struct Target {
     /// The phone's UDID.
     pub udid: String,
+    /// True if the phone is connected over Wi-Fi.
+    #[serde(skip)]
+    pub over_wifi: bool,
     /// The facts that the phone tells any computer.
     #[serde(flatten)]
     pub facts: Facts,
@@ -157,6 +160,7 @@ impl Target {
         };
         Ok(Target {
             udid: phone.udid.to_string(),
+            over_wifi: phone.via == Via::Network,
             facts,
             free_bytes: number(free),
             capacity_bytes: state.capacity_bytes,

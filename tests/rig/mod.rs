@@ -3,8 +3,6 @@
 #![allow(dead_code)] // Some helpers are used on some systems only.
 
 #[cfg(target_os = "linux")]
-pub mod air;
-#[cfg(target_os = "linux")]
 pub mod crash;
 pub mod program;
 #[cfg(target_os = "linux")]

@@ -41,3 +41,4 @@ pub(crate) mod udev_rule;
 pub(crate) mod usage;
 pub(crate) mod verify;
 pub(crate) mod watch;
+pub(crate) mod wifi;

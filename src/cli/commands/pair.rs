@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use idev_backup::device::trust::{self, Outcome};
+use idev_backup::device::wifi;
 
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
@@ -24,6 +25,9 @@ pub struct Pair {
     /// Wait this long for Trust to be tapped
     #[arg(long, alias = "wait", value_name = "TIME", default_value = "2m", value_parser = trust_wait)]
     trust_wait: Duration,
+    /// Also let the phone accept connections over Wi-Fi, as `idev-backup wifi on` does
+    #[arg(long)]
+    with_wifi: bool,
     #[command(flatten)]
     pub(crate) connector: ConnectionArgs,
 }
@@ -36,15 +40,22 @@ impl Pair {
             let phone = connector.phone(self.device.device.as_deref())?;
             let watch = show.watch(Some(phone.udid.as_str()), None);
             let outcome = trust::pair(&connector, &phone, self.trust_wait, &watch)?;
+            if self.with_wifi {
+                wifi::set(&connector, &phone, true)?;
+            }
             Ok((outcome, phone.udid))
         });
         match paired {
-            Ok((Outcome::Already, udid)) => {
-                output::line(&format!("{udid} is already paired with this computer."));
-                exit::DONE
-            }
-            Ok((Outcome::Paired, udid)) => {
-                output::line(&format!("{udid} is now paired with this computer."));
+            Ok((outcome, udid)) => {
+                output::line(&match outcome {
+                    Outcome::Already => format!("{udid} is already paired with this computer."),
+                    Outcome::Paired => format!("{udid} is now paired with this computer."),
+                });
+                if self.with_wifi {
+                    output::line("It accepts connections over Wi-Fi from now on.");
+                } else if outcome == Outcome::Paired {
+                    output::line("To back it up over Wi-Fi too, run `idev-backup wifi on`.");
+                }
                 exit::DONE
             }
             Err(e) => output::failure(&e, None, false),

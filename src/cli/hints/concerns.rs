@@ -38,7 +38,19 @@ pub fn concern(concern: &Concern) -> Option<String> {
         Concern::OtherProgram => "wait for it to end, or stop it",
 
         Concern::PhoneSilent => "unlock it and plug it in again; if that does not help, restart it",
-        Concern::OverWifi => "connect it with its cable",
+        Concern::NoMulticast => {
+            "allow UDP port 5353 in the firewall, run a container with the host's network, or give \
+            the phone's address with --address"
+        }
+        Concern::PortHeld => {
+            "stop that program (on Linux, `sudo ss -ulpn sport = 5353` names it), or give the \
+            phone's address with --address"
+        }
+        Concern::NoNetwork => "connect this computer to the network that the phone is in",
+        Concern::TrustEnds => {
+            "connect the phone to power in this Wi-Fi, or with its cable, and run `idev-backup create`"
+        }
+        Concern::OverWifi => "connect it to power, or use its cable",
         Concern::NotPaired => phone::PAIRS_FIRST,
         Concern::NoEscrowBag => "pair again: `idev-backup unpair`, then `idev-backup pair`",
         Concern::Locked => "unlock it, and keep it unlocked until the backup has begun",
@@ -199,6 +211,7 @@ pub fn before_restore(concern: &restore::Concern) -> Option<String> {
         Concern::EncryptionRequired => {
             "restore an encrypted backup, or ask the phone's administrator"
         }
+        Concern::OverWifi => "connect the phone with its cable and run the same command again",
         Concern::EncryptionMayEnd => "run `idev-backup encryption status` afterwards",
     };
     Some(hint.to_owned())

@@ -45,6 +45,9 @@ pub fn device(error: &device::Error) -> Option<String> {
             `idev-backup pair`. If you are sure that it is your phone, `--any-certificate` skips \
             this check"
         }
+        Error::NeedsCable { .. } => {
+            "connect the phone with its cable and run the same command again"
+        }
         Error::OtherPhone { .. } => {
             "connect the phone by cable and pair again: `idev-backup unpair`, then `idev-backup \
             pair`"

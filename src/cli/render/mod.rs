@@ -34,4 +34,5 @@ pub(crate) mod unread;
 pub(crate) mod usage;
 pub(crate) mod usage_html;
 pub(crate) mod verify;
+pub(crate) mod wifi;
 pub(crate) mod wrap;

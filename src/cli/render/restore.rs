@@ -180,6 +180,7 @@ mod tests {
         };
         let target = Target {
             udid: "A".to_owned(),
+            over_wifi: false,
             facts: idev_backup::device::connector::Facts {
                 name: forged.to_owned(),
                 product_type: "iPhone16,1".to_owned(),

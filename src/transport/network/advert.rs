@@ -128,7 +128,7 @@ fn is_tag(key: &str) -> bool {
         }
 }
 
-/// Decodes the Base64 of a tag. Blanks around it are allowed; a value of another length is not a tag.
+/// Decodes the Base64 of a tag. Blanks around it are allowed; another length is not a tag.
 fn decode(value: &[u8]) -> Option<Tag> {
     /// Length in Base64 with padding; anything much longer is not decoded at all.
     const TEXT_BYTES_MAX: usize = 64;

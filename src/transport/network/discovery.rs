@@ -16,7 +16,7 @@ use mdns_sd::{IfKind, Receiver, RecvTimeoutError, ScopedIp, ServiceDaemon, Servi
 use super::address::is_dialable;
 use super::advert::{Advert, SERVICE};
 use super::recognise::{KnownPhone, Owner};
-use super::{ADDRESSES_MAX, LOCKDOWN_PORT};
+use super::{ADDRESSES_MAX, Air, LOCKDOWN_PORT};
 
 /// Number of adverts in the table. A large office has dozens of phones.
 const ADVERTS_MAX: usize = 256;
@@ -31,17 +31,6 @@ const TICK: Duration = Duration::from_millis(200);
 /// Query for the types of all services on the network (RFC 6763, section 9). Every device that
 /// speaks DNS-SD answers it.
 const ALL_TYPES: &str = "_services._dns-sd._udp.local.";
-
-/// Signs of life from the network since browsing began.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Air {
-    /// Number of network interfaces that are listened on; `None` before it is known.
-    pub interfaces: Option<usize>,
-    /// Something answered a query, if only for another service.
-    pub answered: bool,
-    /// Number of times that browsing restarted because of too many records.
-    pub restarts: u32,
-}
 
 /// An advert, and the addresses under which the phone may answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +119,9 @@ impl Browser {
 
     /// Returns what was heard at all.
     pub(super) fn air(&self) -> Air {
-        self.shared.table().air
+        let mut air = self.shared.table().air;
+        air.port_is_held = air.interfaces == Some(0) && port_is_held();
+        air
     }
 
     /// Returns the reason for which nothing can be heard, if there is one.
@@ -148,7 +139,21 @@ impl Drop for Browser {
     }
 }
 
-/// Browses until stopped, and restarts whenever the library holds too much or ends the subscription.
+/// Returns true if another program holds the port of mDNS without sharing it. The library then
+/// listens nowhere and reports no error.
+fn port_is_held() -> bool {
+    let address: SocketAddr = ([0, 0, 0, 0], mdns_sd::MDNS_PORT).into();
+    let bind = || {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+        socket.set_reuse_address(true)?;
+        #[cfg(unix)]
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())
+    };
+    matches!(bind(), Err(e) if e.kind() == std::io::ErrorKind::AddrInUse)
+}
+
+/// Browses until stopped, and restarts if the library holds too much or ends the subscription.
 fn listen(shared: &Shared, loopback: bool) {
     while !shared.stop.load(Ordering::SeqCst) {
         let daemon = match begin(loopback) {

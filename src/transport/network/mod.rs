@@ -29,8 +29,6 @@ use crate::trace::Recorder;
 
 pub use address::{Address, NotAnAddress};
 pub use advert::{Advert, Mac, SERVICE};
-#[cfg(feature = "network")]
-pub use discovery::Air;
 pub use recognise::{KnownPhone, Owner};
 pub use tag::{Tag, tag};
 
@@ -56,6 +54,19 @@ pub struct Options {
     pub discover: bool,
     /// Also dial addresses of this computer that are advertised, as a simulated phone does.
     pub loopback: bool,
+}
+
+/// Signs of life from the network since browsing began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Air {
+    /// Number of network interfaces that are listened on; `None` before it is known.
+    pub interfaces: Option<usize>,
+    /// Another device answered a query, if only for another service.
+    pub answered: bool,
+    /// Another program holds the port of mDNS, so nothing is listened on.
+    pub port_is_held: bool,
+    /// Number of times that browsing restarted because of too many records.
+    pub restarts: u32,
 }
 
 /// A phone that was seen: its advert, or an address that the user gave.
@@ -95,6 +106,8 @@ struct Shared {
 /// The address at which a phone proved to be.
 struct Place {
     number: u64,
+    /// False after a look in which the phone did not answer.
+    is_present: bool,
     address: SocketAddr,
     proved: Instant,
 }
@@ -220,16 +233,22 @@ impl Network {
         self.browser(|browser| browser.trouble().map_or_else(|| Ok(browser.air()), Err))
     }
 
-    /// Notes that a phone proved to be at an address, and returns it as an attached phone. The phone
-    /// gets a new number at each new address.
+    /// Returns what was heard on the network at all; never anything without the feature `network`.
+    #[cfg(not(feature = "network"))]
+    pub fn air(&self) -> Option<Result<Air, String>> {
+        None
+    }
+
+    /// Notes that a phone proved to be at an address, and returns it as an attached phone. It gets a new number at each new address, and when it was missed before.
     pub fn place(&self, udid: &Udid, address: SocketAddr) -> Attached {
         let mut places = self.places();
         let number = match places.get(udid) {
-            Some(place) if place.address == address => place.number,
+            Some(place) if place.address == address && place.is_present => place.number,
             _ => self.shared.numbers.fetch_add(1, Ordering::SeqCst),
         };
         let place = Place {
             number,
+            is_present: true,
             address,
             proved: Instant::now(),
         };
@@ -237,16 +256,20 @@ impl Network {
         attached(udid, number)
     }
 
-    /// Forgets where a phone was, since it does not answer there.
-    pub fn forget(&self, udid: &Udid) {
-        self.places().remove(udid);
+    /// Notes that a phone does not answer. Its address stays, for connections of a session that is
+    /// under way; when the phone answers again, it gets a new number.
+    pub fn miss(&self, udid: &Udid) {
+        if let Some(place) = self.places().get_mut(udid) {
+            place.is_present = false;
+        }
     }
 
     /// Returns a phone that proved to be at one of these addresses less than `age` ago.
     pub fn placed(&self, udid: &Udid, addresses: &[SocketAddr], age: Duration) -> Option<Attached> {
         let places = self.places();
         let place = places.get(udid)?;
-        let is_recent = place.proved.elapsed() < age && addresses.contains(&place.address);
+        let is_recent =
+            place.is_present && place.proved.elapsed() < age && addresses.contains(&place.address);
         is_recent.then(|| attached(udid, place.number))
     }
 

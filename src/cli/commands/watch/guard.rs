@@ -13,7 +13,7 @@ use idev_backup::base::udid::Udid;
 use idev_backup::device::connector::Connector;
 use idev_backup::history::{last_good, list};
 use idev_backup::store::Store;
-use idev_backup::transport::Attached;
+use idev_backup::transport::{Attached, Via};
 use serde::Serialize;
 
 use crate::cli::args::folders;
@@ -107,6 +107,9 @@ impl Watcher for Guard<'_> {
         let Some(wanted) = self.wanted else {
             return true;
         };
+        if phone_names::head_is(udid.as_str(), wanted) {
+            return true;
+        }
         // The store knows the name of a phone that has been unplugged.
         let of_store = list::phones_named(self.store, wanted).unwrap_or_default();
         let connected = self.connector.phones().unwrap_or_default();
@@ -116,8 +119,7 @@ impl Watcher for Guard<'_> {
             |phone| &phone.udid,
             |phone| self.connector.name(phone),
         );
-        phone_names::head_is(udid.as_str(), wanted)
-            || of_store.iter().any(|(other, _)| other == udid)
+        of_store.iter().any(|(other, _)| other == udid)
             || connected.iter().any(|phone| phone.udid == *udid)
     }
 
@@ -130,11 +132,14 @@ impl Watcher for Guard<'_> {
         self.learn(phone);
         let name = Some(self.name(&phone.udid));
         let watch = self.show.watch(Some(phone.udid.as_str()), name);
+        let mut plan = self.plan.clone();
+        // Over Wi-Fi a phone on battery falls asleep, and its owner did not choose this moment.
+        plan.conditions.charging |= phone.via == Via::Network;
         let run = policy::Run {
             connector: self.connector,
             store: self.store,
             options: &self.options,
-            plan: &self.plan,
+            plan: &plan,
             monitor: &watch,
         };
         let result = run.back_up(phone);
@@ -151,8 +156,20 @@ impl Watcher for Guard<'_> {
                 );
                 self.say(None, "lost", &text);
             }
-            Happening::Attached(udid) => self.say(Some(udid), "attached", "plugged in"),
-            Happening::Detached(udid) => self.say(Some(udid), "detached", "unplugged"),
+            Happening::Attached(udid, via) => {
+                let text = match via {
+                    Via::Usb => "plugged in",
+                    Via::Network => "reachable over Wi-Fi",
+                };
+                self.say(Some(udid), "attached", text);
+            }
+            Happening::Detached(udid, via) => {
+                let text = match via {
+                    Via::Usb => "unplugged",
+                    Via::Network => "no longer reachable over Wi-Fi",
+                };
+                self.say(Some(udid), "detached", text);
+            }
             Happening::NotDue(udid, why) => {
                 self.say(Some(udid), "not_due", &format!("nothing to do: {why}"));
             }

@@ -28,8 +28,8 @@ use crate::cli::{exit, hints};
 ///
 /// Example:  idev-backup watch --due-after 20h --notify
 ///
-/// Only phones on a cable are backed up. `idev-backup schedule add --watch` has the system start
-/// it.
+/// Over Wi-Fi, phones that are connected to power are backed up. `idev-backup schedule add --watch`
+/// has the system start it.
 #[derive(Args)]
 pub struct WatchCommand {
     /// The phone: its UDID or name, or the beginning of either [default: all phones]
