@@ -123,7 +123,7 @@ fn attachments(message: &Value) -> Vec<&Value> {
 }
 
 /// Asserts that `found` has every field of `truth`; lists must have the same length.
-fn assert_has(found: &Value, truth: &Value, place: &str) {
+pub fn assert_has(found: &Value, truth: &Value, place: &str) {
     match (found, truth) {
         (Value::Object(found), Value::Object(truth)) => {
             for (key, value) in truth {

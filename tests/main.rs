@@ -70,4 +70,6 @@ mod usbredir;
 mod verify;
 #[cfg(feature = "web")]
 mod web;
+mod whatsapp;
+#[cfg(target_os = "linux")]
 mod wifi;

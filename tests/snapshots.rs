@@ -310,6 +310,13 @@ fn backup_reports_match_snapshots() {
             "--to",
             &format!("{target}-notes"),
         ],
+        &[
+            "export",
+            "whatsapp",
+            "latest",
+            "--to",
+            &format!("{target}-whatsapp"),
+        ],
     ];
     assert_snapshot("backup.txt", session(&rig, commands));
     let page = fs::read_to_string(page).unwrap();

@@ -47,6 +47,7 @@ pub fn advice(word: &str) -> Option<&'static str> {
             "`idev-backup export messages --to FOLDER` writes conversations and attachments"
         }
         "photos" | "videos" | "pictures" => "`idev-backup export photos --to FOLDER` writes them",
+        "whatsapp" => "`idev-backup export whatsapp --to FOLDER` writes its chats and files",
         "notes" => "`idev-backup export notes --to FOLDER` writes them as Markdown",
         "contacts" => "`idev-backup export contacts --to FOLDER` writes them as vCard",
         "missing" => "`idev-backup info` shows what a backup lacks",

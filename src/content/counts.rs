@@ -7,7 +7,7 @@ use crate::content::database::Database;
 use crate::content::search::Skipped;
 use crate::content::{
     Error, calls, contacts, items, messages, notes, photos, reminders, safari, voice_memos,
-    voicemail,
+    voicemail, whatsapp,
 };
 use crate::reader::backup::Backup;
 
@@ -69,6 +69,11 @@ pub(super) fn of_messages(backup: &Backup) -> Result<Vec<Count>, Error> {
         within: Some((chats, "conversation")),
         ..Count::of("message", messages)
     }])
+}
+
+pub(super) fn of_whatsapp(backup: &Backup) -> Result<Vec<Count>, Error> {
+    let chats = whatsapp::WhatsApp::open(backup)?;
+    Ok(vec![Count::of("WhatsApp message", chats.count()?)])
 }
 
 pub(super) fn of_contacts(backup: &Backup) -> Result<Vec<Count>, Error> {

@@ -21,6 +21,8 @@ pub enum Kind {
     Notes,
     /// The photos and videos of the app Photos.
     Photos,
+    /// The chats of WhatsApp.
+    WhatsApp,
     /// The calls of telephone, FaceTime and other applications.
     Calls,
     /// The voicemail.
@@ -43,6 +45,7 @@ impl Kind {
             Kind::Contacts => "contacts",
             Kind::Notes => "notes",
             Kind::Photos => "photos",
+            Kind::WhatsApp => "WhatsApp chats",
             Kind::Calls => "calls",
             Kind::Voicemail => "voicemail",
             Kind::Calendar => "calendar",
@@ -56,6 +59,7 @@ impl Kind {
     pub fn name(self) -> String {
         match self {
             Kind::Safari => "safari".to_owned(),
+            Kind::WhatsApp => "whatsapp".to_owned(),
             kind => kind.word().replace(' ', "-"),
         }
     }
@@ -67,6 +71,7 @@ impl Kind {
             Kind::Contacts => "contact",
             Kind::Notes => "note",
             Kind::Photos => "photo",
+            Kind::WhatsApp => "WhatsApp message",
             Kind::Calls => "call",
             Kind::Voicemail => "voicemail",
             Kind::Calendar => "event",
@@ -81,6 +86,9 @@ impl Kind {
         match self {
             Kind::Messages => "phones leave them out of backups while Messages in iCloud is on",
             Kind::Contacts => "its address book is not in the list of files",
+            Kind::WhatsApp => {
+                "WhatsApp leaves them out while its own end-to-end encrypted backup is on, or it is not installed"
+            }
             Kind::Photos => "the library of the app Photos is not in the list of files",
             Kind::Notes => "the database of the app Notes is not in the list of files",
             Kind::Calls => "its call history is not in the list of files",

@@ -8,7 +8,7 @@ use crate::content::calendar::Calendar;
 use crate::content::calls::{Calls, Direction};
 use crate::content::contacts::{Contacts, Directory, Region};
 use crate::content::counts::Count;
-use crate::content::messages::Messages;
+use crate::content::messages::{Chat, Messages, Period, Which};
 use crate::content::notes::Notes;
 use crate::content::photos::Photos;
 use crate::content::query::Query;
@@ -16,6 +16,7 @@ use crate::content::reminders::Reminders;
 use crate::content::safari::Safari;
 use crate::content::voice_memos::VoiceMemos;
 use crate::content::voicemail::Voicemail;
+use crate::content::whatsapp::WhatsApp;
 use crate::content::{Error, Kind, Time, counts};
 use crate::reader::backup::Backup;
 
@@ -63,6 +64,11 @@ const READERS: &[Reader] = &[
         kind: Kind::Messages,
         items: messages,
         count: counts::of_messages,
+    },
+    Reader {
+        kind: Kind::WhatsApp,
+        items: whatsapp,
+        count: counts::of_whatsapp,
     },
     Reader {
         kind: Kind::Contacts,
@@ -202,6 +208,53 @@ fn messages(backup: &Backup, query: &Query, each: Each<'_>) -> Result<(), Error>
             own: None,
         })
     })
+}
+
+fn whatsapp(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {
+    let whatsapp = WhatsApp::open(backup)?;
+    let sets = whatsapp
+        .chats()
+        .iter()
+        .map(|chat| (Which::Of(chat), Some(chat)));
+    let mut goes_on = true;
+    for (which, chat) in sets.chain([(Which::WithoutChat, None)]) {
+        if !goes_on {
+            break;
+        }
+        whatsapp.each(which, &Period::default(), |message| {
+            let sender = message.sender.as_ref().map(|who| who.shown().to_owned());
+            let link = message.link.as_ref();
+            let app = message.app.as_ref();
+            let files: Vec<&str> = message
+                .attachments()
+                .filter_map(|file| file.name.as_deref())
+                .collect();
+            let text = joined(
+                [
+                    message.text.as_deref(),
+                    link.and_then(|link| link.title.as_deref()),
+                    app.and_then(|app| app.text.as_deref()),
+                ]
+                .into_iter()
+                .chain(files.into_iter().map(Some)),
+            );
+            goes_on = each(Item {
+                kind: Kind::WhatsApp,
+                time: message.time,
+                who: if message.from_me {
+                    Some("Me".to_owned())
+                } else {
+                    sender
+                },
+                place: chat.map(Chat::title),
+                text,
+                key: message.guid,
+                own: None,
+            });
+            goes_on
+        })?;
+    }
+    Ok(())
 }
 
 fn contacts(backup: &Backup, _: &Query, each: Each<'_>) -> Result<(), Error> {

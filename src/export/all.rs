@@ -17,7 +17,7 @@ use crate::export::destination::{Into, Target};
 use crate::export::mark::Mark;
 use crate::export::record_file::RecordFile;
 use crate::export::records::{self, Count, What};
-use crate::export::{Error, contacts, escape, messages, notes, page, photos};
+use crate::export::{Error, contacts, escape, messages, notes, page, photos, whatsapp};
 use crate::reader::backup::Backup;
 
 /// Options for an export of everything.
@@ -105,7 +105,12 @@ type Exporter = fn(&Job<'_>, &Path) -> Result<(Row, Option<Error>), Error>;
 
 /// The kinds. A new one joins by a line.
 const KINDS: &[(&str, Exporter)] = &[
-    ("messages", messages_into),
+    ("messages", |job, to| {
+        conversations_into(job, to, messages::export)
+    }),
+    ("whatsapp", |job, to| {
+        conversations_into(job, to, whatsapp::export)
+    }),
     ("contacts", contacts_into),
     ("notes", notes_into),
     ("calls", |job, to| {
@@ -197,7 +202,20 @@ pub fn export(
     Ok(Exported { report, stopped })
 }
 
-fn messages_into(job: &Job<'_>, to: &Path) -> Result<(Row, Option<Error>), Error> {
+/// An export of conversations.
+type Conversations = fn(
+    &Backup,
+    &Path,
+    &messages::Options,
+    &AtomicBool,
+    &dyn Monitor,
+) -> Result<messages::Exported, Error>;
+
+fn conversations_into(
+    job: &Job<'_>,
+    to: &Path,
+    export: Conversations,
+) -> Result<(Row, Option<Error>), Error> {
     let mut formats = vec![messages::Format::Html];
     if job.options.records {
         formats.extend([messages::Format::Jsonl, messages::Format::Csv]);
@@ -207,7 +225,7 @@ fn messages_into(job: &Job<'_>, to: &Path) -> Result<(Row, Option<Error>), Error
         formats,
         ..messages::Options::default()
     };
-    let exported = messages::export(job.backup, to, &options, job.interrupt, job.monitor)?;
+    let exported = export(job.backup, to, &options, job.interrupt, job.monitor)?;
     let report = exported.report;
     let row = Row {
         exported: vec![

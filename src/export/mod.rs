@@ -19,6 +19,7 @@ pub(crate) mod photo_library;
 pub mod photos;
 pub(crate) mod record_file;
 pub mod records;
+pub mod whatsapp;
 pub(crate) mod words;
 pub(crate) mod workers;
 

@@ -23,6 +23,7 @@ const SOUNDS: [&str; 5] = ["m4a", "mp3", "aac", "wav", "ogg"];
 
 /// Writes the pages.
 pub(super) struct Html {
+    title: &'static str,
     page: Option<Page>,
     search: Search,
     talks: Vec<Entry>,
@@ -47,8 +48,9 @@ struct Entry {
 }
 
 impl Html {
-    pub(super) fn create(target: &mut Target) -> Result<Html, Error> {
+    pub(super) fn create(target: &mut Target, title: &'static str) -> Result<Html, Error> {
         Ok(Html {
+            title,
             page: None,
             search: Search::create(target)?,
             talks: Vec::new(),
@@ -152,13 +154,14 @@ impl Writer for Html {
         let mut talks = self.talks;
         talks.sort_by_key(|talk| std::cmp::Reverse(talk.last));
         let mut file = RecordFile::create(target, &["index.html".to_owned()])?;
-        file.write(&page::head("Messages", true))?;
+        file.write(&page::head(self.title, true))?;
         let total: u64 = talks.iter().map(|talk| talk.messages).sum();
         file.write(&format!(
-            "<header><h1>Messages</h1>\n<p>{} in {}</p>\n\
+            "<header><h1>{}</h1>\n<p>{} in {}</p>\n\
              <p class=\"search\"><input type=\"search\" id=\"query\" placeholder=\"Names, or words in \
              messages and Enter\" aria-label=\"Search\"></p>\n<p id=\"state\" role=\"status\"></p></header>\n\
              <ul class=\"list\" id=\"found\"></ul>\n<ul class=\"list\" id=\"talks\">\n",
+            self.title,
             counted(total, "message"),
             counted(talks.len() as u64, "conversation")
         ))?;

@@ -12,6 +12,7 @@ mod csv;
 mod html;
 mod jsonl;
 mod search;
+mod source;
 mod text;
 mod words;
 
@@ -25,6 +26,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
+use self::source::Source;
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
 use crate::content::contacts::Contacts;
@@ -151,67 +153,98 @@ pub fn export(
     interrupt: &AtomicBool,
     monitor: &dyn Monitor,
 ) -> Result<Exported, Error> {
+    check(backup, options)?;
+    let mut messages = Messages::open(backup)?;
+    let job = Job {
+        no_names: name_people(&mut messages, backup),
+        source: &messages,
+    };
+    job.export(backup, to, options, (interrupt, monitor))
+}
+
+/// Refuses options that this backup cannot have.
+pub(crate) fn check(backup: &Backup, options: &Options) -> Result<(), Error> {
     if options.attachments == Attachments::Link && backup.is_encrypted() {
         return Err(Error::LinksToEncrypted);
     }
-    let mut messages = Messages::open(backup)?;
-    let no_names = name_people(&mut messages, backup);
-    let all = messages.chats()?;
-    let chats = chosen(&all, &options.chats)?;
-    let mark = Mark::new(backup, "messages", &Described::of(options));
-    let mut target = Target::open(to, backup.folder(), options.into)?;
-    let resumed = mark.admits(&target)?;
-    let dry_run = options.into.dry_run;
-    if !dry_run {
-        mark.write(&target)?;
-        monitor.phase(Phase::Extracting);
-    }
-    // Each message counts as some bytes, so that the progress shows them beside the attachments.
-    let expected = messages.attachment_bytes() + messages.count().unwrap_or(0) * MESSAGE_BYTES;
-    let tally = Tally::new(0, expected, monitor, interrupt);
-    let mut report = Report {
-        to: to.display().to_string(),
-        dry_run,
-        resumed,
-        no_names,
-        ..Report::default()
-    };
-    for e in messages.damage() {
-        let (chat, why) = (None, e.to_string());
-        report.damage.add(Damage { chat, why });
-    }
-    let manner = Manner {
-        overwrite: options.into.overwrite || resumed,
-        all_modes: false,
-        holds_files: target.holds_files(),
-        dry_run,
-    };
-    let root = target.root().to_path_buf();
-    let written = workers::fill(backup.reader(), &root, manner, &tally, |give| {
-        let mut run = Run {
-            messages: &messages,
-            options,
-            files: Files::new(backup, options.attachments, dry_run, &tally, give),
-            tally: &tally,
-            target: &mut target,
-            report: &mut report,
+    Ok(())
+}
+
+/// An export of the conversations of an application.
+pub(crate) struct Job<'a> {
+    pub(crate) source: &'a dyn Source,
+    /// The reason that names are not known.
+    pub(crate) no_names: Option<String>,
+}
+
+impl Job<'_> {
+    /// Exports the conversations into a folder.
+    pub(crate) fn export(
+        self,
+        backup: &Backup,
+        to: &Path,
+        options: &Options,
+        (interrupt, monitor): (&AtomicBool, &dyn Monitor),
+    ) -> Result<Exported, Error> {
+        let source = self.source;
+        let all = source.chats()?;
+        let chats = chosen(&all, &options.chats)?;
+        let mark = Mark::new(backup, source.kind(), &Described::of(options));
+        let mut target = Target::open(to, backup.folder(), options.into)?;
+        let resumed = mark.admits(&target)?;
+        let dry_run = options.into.dry_run;
+        if !dry_run {
+            mark.write(&target)?;
+            monitor.phase(Phase::Extracting);
+        }
+        // Each message counts as some bytes, so that the progress shows them beside the attachments.
+        let (count, bytes) = source.amount();
+        let expected = bytes + count * MESSAGE_BYTES;
+        let tally = Tally::new(0, expected, monitor, interrupt);
+        let mut report = Report {
+            to: to.display().to_string(),
+            dry_run,
+            resumed,
+            no_names: self.no_names,
+            ..Report::default()
         };
-        run.all(&chats)
-    });
-    if let Err(e) = written {
-        tally.stop(e);
+        for e in source.damage() {
+            let (chat, why) = (None, e.to_string());
+            report.damage.add(Damage { chat, why });
+        }
+        let manner = Manner {
+            overwrite: options.into.overwrite || resumed,
+            all_modes: false,
+            holds_files: target.holds_files(),
+            dry_run,
+        };
+        let root = target.root().to_path_buf();
+        let written = workers::fill(backup.reader(), &root, manner, &tally, |give| {
+            let mut run = Run {
+                source,
+                options,
+                files: Files::new(backup, options.attachments, dry_run, &tally, give),
+                tally: &tally,
+                target: &mut target,
+                report: &mut report,
+            };
+            run.all(&chats)
+        });
+        if let Err(e) = written {
+            tally.stop(e);
+        }
+        (report.attachments.exported, report.attachments.bytes) = tally.written();
+        report.attachments.there = tally.there();
+        let lists = tally.into_lists(backup);
+        report.unread = backup.unread();
+        report.complete = lists.stopped.is_none();
+        report.problems = lists.problems;
+        report.renamed = lists.renamed;
+        Ok(Exported {
+            report,
+            stopped: lists.stopped,
+        })
     }
-    (report.attachments.exported, report.attachments.bytes) = tally.written();
-    report.attachments.there = tally.there();
-    let lists = tally.into_lists(backup);
-    report.unread = backup.unread();
-    report.complete = lists.stopped.is_none();
-    report.problems = lists.problems;
-    report.renamed = lists.renamed;
-    Ok(Exported {
-        report,
-        stopped: lists.stopped,
-    })
 }
 
 /// Names the people by the contacts of the backup. Returns the reason if that is not possible.
@@ -231,8 +264,6 @@ pub(crate) fn name_people(messages: &mut Messages, backup: &Backup) -> Option<St
 
 /// The title of messages that belong to no conversation.
 const NO_CHAT: &str = "No conversation";
-/// The domain of attachments.
-const ATTACHMENTS: &str = "MediaDomain";
 /// The weight of a message in the progress, in bytes.
 const MESSAGE_BYTES: u64 = 256;
 
@@ -272,7 +303,7 @@ fn chosen<'a>(chats: &'a [Chat], wishes: &[String]) -> Result<Vec<&'a Chat>, Err
 
 /// A running export.
 struct Run<'a, 'b> {
-    messages: &'a Messages,
+    source: &'a dyn Source,
     options: &'a Options,
     files: Files<'a>,
     tally: &'a Tally<'b>,
@@ -286,7 +317,7 @@ impl Run<'_, '_> {
         if !self.report.dry_run {
             for format in &self.options.formats {
                 writers.push(match format {
-                    Format::Html => Box::new(html::Html::create(self.target)?),
+                    Format::Html => Box::new(html::Html::create(self.target, self.source.title())?),
                     Format::Jsonl => Box::new(jsonl::Jsonl::create(self.target)?),
                     Format::Csv => Box::new(csv::Csv::create(self.target)?),
                     Format::Text => Box::new(text::Text::default()),
@@ -320,8 +351,8 @@ impl Run<'_, '_> {
         }
         let mut talk: Option<Talk<'_>> = None;
         let mut failed = None;
-        let messages = self.messages;
-        let read = messages.each(which, &self.options.period, |mut message| {
+        let source = self.source;
+        let read = source.each(which, &self.options.period, &mut |mut message| {
             let goes_on = (|| {
                 if talk.is_none() {
                     let begun = self.begin(chat);
@@ -377,9 +408,13 @@ impl Run<'_, '_> {
         self.report.messages += 1;
         self.report.deleted += u64::from(message.deleted);
         self.report.undecodable += u64::from(message.undecodable.is_some());
+        if let Some(why) = self.source.doubt(message) {
+            let chat = Some(talk.title.clone());
+            self.report.damage.add(Damage { chat, why });
+        }
         for attachment in message.attachments_mut() {
             let wanted = Wanted {
-                domain: ATTACHMENTS,
+                domain: self.source.domain(),
                 path: attachment.path.as_deref(),
                 name: attachment.name.as_deref(),
                 file: attachment.file,

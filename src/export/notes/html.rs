@@ -52,13 +52,10 @@ impl Writer for Html {
         file.write(page::foot())?;
         file.finish()?;
         let folder = folder(note);
-        let excerpt: String = note
-            .text
-            .as_deref()
-            .unwrap_or_default()
-            .chars()
-            .take(EXCERPT_MAX)
-            .collect();
+        // The link has the title already.
+        let text = note.text.as_deref().unwrap_or_default();
+        let text = text.strip_prefix(title(note)).unwrap_or(text);
+        let excerpt: String = text.trim_start().chars().take(EXCERPT_MAX).collect();
         let state = [
             (note.pinned, "pinned"),
             (note.locked, "locked"),

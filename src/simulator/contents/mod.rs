@@ -20,6 +20,7 @@ mod safari;
 mod typedstream;
 mod voice_memos;
 mod voicemail;
+mod whatsapp;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -90,6 +91,7 @@ impl Plan {
                 reminders::add(self, &mut contents);
                 safari::add(self, &mut contents);
                 voice_memos::add(self, &mut contents);
+                whatsapp::add(self, &mut contents);
                 Arc::new(contents)
             })
             .clone()

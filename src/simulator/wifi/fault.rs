@@ -86,7 +86,11 @@ impl Shared {
     fn sleep(&self) {
         self.sleepy.store(true, Ordering::SeqCst);
         let deadline = Instant::now() + GOODNIGHT;
-        let all_told = || lock(&self.hearts).values().all(|beating| beating.told || !beating.proven);
+        let all_told = || {
+            lock(&self.hearts)
+                .values()
+                .all(|beating| beating.told || !beating.proven)
+        };
         while !all_told() && Instant::now() < deadline {
             thread::sleep(super::BETWEEN_LOOKS);
         }

@@ -1,18 +1,9 @@
 //! `idev-backup export messages`
 
-use clap::{Args, ValueEnum};
-use idev_backup::export::messages::{self, Format, Options};
+use clap::Args;
+use idev_backup::export::messages;
 
-use crate::cli::afterwards;
-use crate::cli::args::content::{AttachmentsArgs, PeriodArgs};
-use crate::cli::args::destination::{CONTINUES, IntoArgs};
-use crate::cli::args::output::OutputArgs;
-use crate::cli::args::reading::ReadArgs;
-use crate::cli::ctrl_c::interrupt;
-use crate::cli::exit;
-use crate::cli::render::messages::tell;
-use crate::cli::render::output;
-use crate::cli::render::progress::Show;
+use super::conversations::Conversations;
 
 /// Export iMessage, SMS and RCS conversations, with their attachments
 ///
@@ -24,88 +15,12 @@ use crate::cli::render::progress::Show;
 #[derive(Args)]
 pub struct Messages {
     #[command(flatten)]
-    read: ReadArgs,
-    #[command(flatten)]
-    into: IntoArgs,
-    /// The formats, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "html")]
-    format: Vec<Formats>,
-    /// Export only conversations with this in their title or in a member's name, or with this
-    /// address (repeatable)
-    #[arg(long, value_name = "NAME")]
-    chat: Vec<String>,
-    #[command(flatten)]
-    period: PeriodArgs,
-    #[command(flatten)]
-    attachments: AttachmentsArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Formats {
-    /// Pages to read, with an index and a search
-    Html,
-    /// A record for each message, for programs
-    Jsonl,
-    /// A table for spreadsheets
-    Csv,
-    /// A text file for each conversation
-    Txt,
+    conversations: Conversations,
 }
 
 impl Messages {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        afterwards::note(CONTINUES);
-        let show = Show::new(self.output.style());
-        let watch = show.watch(None, None);
-        let options = Options {
-            into: self.into.how(),
-            formats: self.formats(),
-            period: self.period.period(),
-            chats: self.chat.clone(),
-            attachments: self.attachments.how(),
-        };
-        let exported = self.read.open().and_then(|backup| {
-            let to = &self.into.to;
-            Ok(messages::export(
-                &backup,
-                to,
-                &options,
-                &interrupt(),
-                &watch,
-            )?)
-        });
-        watch.finish();
-        let json = self.output.json;
-        match exported {
-            Err(e) => output::failure(&e, None, json),
-            Ok(exported) => {
-                let code = tell(&exported.report, self.output.style());
-                match exported.stopped {
-                    Some(e) => output::failure(&e.into(), None, json),
-                    None if watch.had_problems() => exit::DONE_WITH_PROBLEMS,
-                    None => code,
-                }
-            }
-        }
-    }
-
-    /// Returns the formats, each once.
-    fn formats(&self) -> Vec<Format> {
-        let mut formats = Vec::new();
-        for format in &self.format {
-            let format = match format {
-                Formats::Html => Format::Html,
-                Formats::Jsonl => Format::Jsonl,
-                Formats::Csv => Format::Csv,
-                Formats::Txt => Format::Text,
-            };
-            if !formats.contains(&format) {
-                formats.push(format);
-            }
-        }
-        formats
+        self.conversations.run(messages::export)
     }
 }

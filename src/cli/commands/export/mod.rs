@@ -4,6 +4,7 @@ mod all;
 mod calendar;
 mod calls;
 mod contacts;
+mod conversations;
 mod messages;
 mod notes;
 mod photos;
@@ -12,6 +13,7 @@ mod reminders;
 mod safari;
 mod voice_memos;
 mod voicemail;
+mod whatsapp;
 
 use clap::{Args, Subcommand};
 
@@ -27,6 +29,7 @@ enum What {
     All(all::All),
     Photos(photos::Photos),
     Messages(messages::Messages),
+    Whatsapp(whatsapp::WhatsApp),
     Contacts(contacts::Contacts),
     Calls(calls::Calls),
     Voicemail(voicemail::Voicemail),
@@ -44,6 +47,7 @@ impl Export {
             What::All(all) => all.run(),
             What::Photos(photos) => photos.run(),
             What::Messages(messages) => messages.run(),
+            What::Whatsapp(whatsapp) => whatsapp.run(),
             What::Contacts(contacts) => contacts.run(),
             What::Calls(calls) => calls.run(),
             What::Voicemail(voicemail) => voicemail.run(),

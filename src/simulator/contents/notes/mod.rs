@@ -76,7 +76,8 @@ fn create(db: &Connection, ios: u32) -> rusqlite::Result<()> {
                  ZMODIFICATIONDATE TIMESTAMP, ZMODIFICATIONDATE1 TIMESTAMP, ZIDENTIFIER VARCHAR,
                  ZTITLE VARCHAR, ZTITLE1 VARCHAR, ZTITLE2 VARCHAR, ZSNIPPET VARCHAR, ZNAME VARCHAR,
                  ZTYPEUTI VARCHAR, ZURLSTRING VARCHAR, ZFILENAME VARCHAR, ZPASSWORDHINT VARCHAR,
-                 ZMERGEABLEDATA BLOB",
+                 ZMERGEABLEDATA BLOB, ZOWNER INTEGER, ZFILESIZE INTEGER, ZUSERRECORDNAME VARCHAR,
+                 ZREMOTEFILEURLSTRING VARCHAR",
             ),
             (
                 11,
@@ -86,11 +87,12 @@ fn create(db: &Connection, ios: u32) -> rusqlite::Result<()> {
             (
                 15,
                 "ZACCOUNT4 INTEGER, ZCREATIONDATE3 TIMESTAMP, ZTYPEUTI1 VARCHAR, ZALTTEXT VARCHAR,
-                 ZUSERTITLE VARCHAR",
+                 ZUSERTITLE VARCHAR, ZTOKENCONTENTIDENTIFIER VARCHAR",
             ),
             (
                 16,
-                "ZACCOUNT5 INTEGER, ZACCOUNT6 INTEGER, ZACCOUNT7 INTEGER, ZACCOUNT8 INTEGER, ZATTACHMENT1 INTEGER",
+                "ZACCOUNT5 INTEGER, ZACCOUNT6 INTEGER, ZACCOUNT7 INTEGER, ZACCOUNT8 INTEGER, ZATTACHMENT1 INTEGER,
+                 ZMERGEABLEDATA2 BLOB",
             ),
             (
                 17,
@@ -317,8 +319,9 @@ impl Store<'_> {
             ),
             ("ZTITLE2", text(name)),
             ("ZFOLDERTYPE", number(is_trash.into())),
+            ("ZMARKEDFORDELETION", number(0)),
             // Another column than that of notes.
-            ("ZACCOUNT1", number(accounts[account].row)),
+            ("ZOWNER", number(accounts[account].row)),
         ];
         if let Some(parent) = parent {
             row.push(("ZPARENT", number(parent.row)));

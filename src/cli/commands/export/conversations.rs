@@ -1,0 +1,108 @@
+//! What `export messages` and `export whatsapp` have in common.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use clap::{Args, ValueEnum};
+use idev_backup::base::progress::Monitor;
+use idev_backup::export::Error;
+use idev_backup::export::messages::{Exported, Format, Options};
+use idev_backup::reader::Backup;
+
+use crate::cli::afterwards;
+use crate::cli::args::content::{AttachmentsArgs, PeriodArgs};
+use crate::cli::args::destination::{CONTINUES, IntoArgs};
+use crate::cli::args::output::OutputArgs;
+use crate::cli::args::reading::ReadArgs;
+use crate::cli::ctrl_c::interrupt;
+use crate::cli::exit;
+use crate::cli::render::messages::tell;
+use crate::cli::render::output;
+use crate::cli::render::progress::Show;
+
+/// An export of conversations.
+type Export = fn(&Backup, &Path, &Options, &AtomicBool, &dyn Monitor) -> Result<Exported, Error>;
+
+/// Options of the commands that export conversations.
+#[derive(Args)]
+pub struct Conversations {
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    into: IntoArgs,
+    /// The formats, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "html")]
+    format: Vec<Formats>,
+    /// Export only conversations with this in their title or in a member's name, or with this
+    /// address (repeatable)
+    #[arg(long, value_name = "NAME")]
+    chat: Vec<String>,
+    #[command(flatten)]
+    period: PeriodArgs,
+    #[command(flatten)]
+    attachments: AttachmentsArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Formats {
+    /// Pages to read, with an index and a search
+    Html,
+    /// A record for each message, for programs
+    Jsonl,
+    /// A table for spreadsheets
+    Csv,
+    /// A text file for each conversation
+    Txt,
+}
+
+impl Conversations {
+    /// Runs an export and returns its exit code.
+    pub fn run(&self, export: Export) -> u8 {
+        afterwards::note(CONTINUES);
+        let show = Show::new(self.output.style());
+        let watch = show.watch(None, None);
+        let options = Options {
+            into: self.into.how(),
+            formats: self.formats(),
+            period: self.period.period(),
+            chats: self.chat.clone(),
+            attachments: self.attachments.how(),
+        };
+        let exported = self.read.open().and_then(|backup| {
+            let to = &self.into.to;
+            Ok(export(&backup, to, &options, &interrupt(), &watch)?)
+        });
+        watch.finish();
+        let json = self.output.json;
+        match exported {
+            Err(e) => output::failure(&e, None, json),
+            Ok(exported) => {
+                let code = tell(&exported.report, self.output.style());
+                match exported.stopped {
+                    Some(e) => output::failure(&e.into(), None, json),
+                    None if watch.had_problems() => exit::DONE_WITH_PROBLEMS,
+                    None => code,
+                }
+            }
+        }
+    }
+
+    /// Returns the formats, each once.
+    fn formats(&self) -> Vec<Format> {
+        let mut formats = Vec::new();
+        for format in &self.format {
+            let format = match format {
+                Formats::Html => Format::Html,
+                Formats::Jsonl => Format::Jsonl,
+                Formats::Csv => Format::Csv,
+                Formats::Txt => Format::Text,
+            };
+            if !formats.contains(&format) {
+                formats.push(format);
+            }
+        }
+        formats
+    }
+}
