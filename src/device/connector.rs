@@ -278,12 +278,14 @@ impl State {
     pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<State, Error> {
         let mut value = |domain: Option<&str>, key: &str| lockdown.value(domain, Some(key));
         let number = |value: Option<Value>| value.and_then(|v| v.as_unsigned_integer());
+        // In this order, as in every recording of a backup.
+        let will_encrypt = flag(value(Some("com.apple.mobile.backup"), "WillEncrypt")?);
         let battery = number(value(
             Some("com.apple.mobile.battery"),
             "BatteryCurrentCapacity",
         )?);
         Ok(State {
-            will_encrypt: flag(value(Some("com.apple.mobile.backup"), "WillEncrypt")?),
+            will_encrypt,
             battery,
             charging: is_charging(&mut value, battery)?,
             locked: flag(value(None, "PasswordProtected")?).unwrap_or(false),
