@@ -115,8 +115,8 @@ fn encryption_on_change_off_works() {
     let encrypted = assert_opens(&rig, &rig.current(), OLD);
     assert_eq!(
         encrypted,
-        plain + 5,
-        "Health, Home, Safari, calls and Wi-Fi"
+        plain + 6,
+        "Health, Home, the history of two profiles of Safari, calls and Wi-Fi"
     );
     assert!(!opens(&rig.current(), NEW));
 
