@@ -157,6 +157,7 @@ fn contents_are_counted() {
     };
     let expected = json!([
         { "one": "message", "count": shown, "within": [number(&truth["messages"]["chats"]), "conversation"] },
+        { "one": "WhatsApp message", "count": number(&truth["whatsapp"]["messages"]) },
         { "one": "contact", "count": number(&truth["contacts"]) },
         { "one": "note", "count": number(&truth["notes"]), "locked": locked },
         { "one": "photo", "count": photos(false) },
@@ -179,7 +180,7 @@ fn contents_are_counted() {
     let other = dir.path().join("other");
     changed(&phone, "CallHistory.storedata", sql, false).write(&other);
     let found = counts(&Backup::open(&other, &NoPasswords).unwrap());
-    assert_eq!((found.counts.len(), found.not_counted.len()), (12, 1));
+    assert_eq!((found.counts.len(), found.not_counted.len()), (13, 1));
     assert!(found.not_counted[0].why.contains("has no column ZDATE"));
 }
 
