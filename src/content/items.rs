@@ -1,6 +1,6 @@
 //! Entries of all kinds of content in one form, in which they can be searched and compared.
 //!
-//! A new kind joins by an entry in [`READERS`].
+//! A new kind joins by an entry in `READERS`.
 
 use serde::Serialize;
 

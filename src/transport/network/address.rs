@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 use std::str::FromStr;
 
 use super::LOCKDOWN_PORT;
@@ -140,7 +140,7 @@ pub(crate) fn is_dialable(address: &SocketAddr, loopback: bool) -> bool {
     }
     let refused = ip.is_unspecified()
         || ip.is_multicast()
-        || matches!(ip, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets()[0] == 0);
+        || matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast() || v4.octets()[0] == 0);
     // A link-local address without its interface leads nowhere.
     let lacks_scope = matches!(address, SocketAddr::V6(v6)
         if v6.ip().is_unicast_link_local() && v6.scope_id() == 0);
