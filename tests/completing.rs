@@ -247,7 +247,8 @@ fn candidates_fit_their_place() {
     );
 }
 
-/// Checks that an only phone's backup need not be named before a path, and that `latest` is offered.
+/// Checks that an only phone's backup need not be named before a path, and that `latest` is
+/// offered.
 #[test]
 fn only_phone_needs_no_name() {
     let rig = Rig::backed_up();
@@ -264,7 +265,7 @@ fn only_phone_needs_no_name() {
     );
 }
 
-/// Checks that nothing is offered and nothing is said where names cannot be read: without a store,
+/// Checks that nothing is offered or printed where names cannot be read: without a store,
 /// with a damaged config file, in an encrypted backup.
 #[test]
 fn failures_are_silent() {

@@ -59,7 +59,8 @@ impl Lab {
     }
 }
 
-/// A heartbeat that answers on a thread of its own, until it is told to stop or the phone ends it.
+/// A heartbeat that answers on a thread of its own, until it gets the signal to stop or the phone
+/// ends it.
 struct Heart {
     commands: Receiver<String>,
     stop: Sender<()>,
@@ -366,7 +367,7 @@ fn roaming_leaves_silence_behind() {
     abandoned.join().unwrap();
 }
 
-/// Asks for phones by multicast on the loopback network, as a client that is no full resolver, and
+/// Asks for phones by multicast on the loopback network, as a client without a full resolver, and
 /// returns the first answer that contains `mark`.
 fn advert(mark: &[u8]) -> Option<Vec<u8>> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();

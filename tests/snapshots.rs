@@ -475,7 +475,7 @@ fn screen(output: &str) -> String {
     text.join("\n")
 }
 
-/// Returns what a terminal of so many columns shows of the main reports.
+/// Returns what a terminal of this width shows of the main reports.
 fn on_a_terminal(columns: u16, variables: &[(&str, &str)]) -> String {
     let steady_rig = Steady::new();
     let (rig, store) = (&steady_rig.rig, &steady_rig.store);

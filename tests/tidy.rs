@@ -270,7 +270,7 @@ fn every_path_has_its_lanes() {
         for module in modules.split_whitespace() {
             let is_there = root().join(format!("tests/{module}.rs")).exists();
             if !["-", "changed"].contains(&module) && !is_there {
-                faults.push(format!("{pattern}: there is no tests/{module}.rs"));
+                faults.push(format!("{pattern}: tests/{module}.rs does not exist"));
             }
         }
         patterns.push(globset::Glob::new(pattern).unwrap().compile_matcher());
@@ -296,7 +296,7 @@ fn no_file_speaks_of_one_machines_folders() {
             };
             if text.match_indices(needle).any(|(at, _)| absolute(at)) {
                 faults.push(format!(
-                    "{}:{line}: a path of somebody's machine: {}",
+                    "{}:{line}: a path of one person's machine: {}",
                     file.name,
                     text.trim()
                 ));

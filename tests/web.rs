@@ -1,4 +1,4 @@
-//! `open`: every page works, everything a phone wrote is inert in them, and nobody else gets in.
+//! `open`: every page works, everything a phone wrote is inert in them, and others have no access.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;

@@ -161,7 +161,10 @@ fn whatsapp_is_in_every_format() {
     );
     // The message of the year 4001.
     assert_eq!(report.damage.count, 1);
-    assert_eq!(report.damage.first[0].why, "a message is of the year 4001");
+    assert_eq!(
+        report.damage.first[0].why,
+        "the date of a message is in the year 4001"
+    );
     let read = |name: &str| fs::read_to_string(to.join(name)).unwrap();
     assert_eq!(read("messages.jsonl").lines().count(), count);
     assert!(read("messages.csv").contains("<img src=x onerror=alert(1)> =1+1"));

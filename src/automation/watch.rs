@@ -39,7 +39,7 @@ pub enum Happening<'a> {
     Lost(&'a str),
     /// A phone was plugged in, or appeared over Wi-Fi.
     Attached(&'a Udid, Via),
-    /// A phone was unplugged, or is no longer reachable over Wi-Fi.
+    /// A phone was unplugged, or cannot be reached over Wi-Fi any more.
     Detached(&'a Udid, Via),
     /// A phone is connected but not due, with the reason.
     NotDue(&'a Udid, &'a str),

@@ -89,7 +89,7 @@ impl Dialog<'_> {
     }
 
     /// Keeps a phone awake that is reached over Wi-Fi. A refusal is only reported: a phone on power
-    /// stays awake by itself.
+    /// stays awake without it.
     fn keep_awake(&self, session: &mut Session) -> Result<Option<PowerAssertion>, Error> {
         if session.phone().via != Via::Network {
             return Ok(None);

@@ -115,7 +115,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Runs a command for scripts and tests that is no part of the command line. Returns its exit code.
+/// Runs a command for scripts and tests outside of the command line. Returns its exit code.
 fn answer_hidden() -> Option<u8> {
     let mut words = std::env::args_os().skip(1);
     let first = words.next()?;

@@ -66,16 +66,16 @@ pub struct Call {
     pub time: Option<Time>,
     /// The direction.
     pub direction: Direction,
-    /// True if it came in and nobody answered it.
+    /// True if it came in and was not answered.
     pub missed: bool,
-    /// Its length in seconds.
+    /// Length in seconds.
     pub seconds: f64,
     /// The service that carried it.
     pub service: Service,
     /// The identifier of the application, for calls of other applications.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
-    /// The other people. Nobody if the number was hidden.
+    /// The other people; empty if the number was hidden.
     pub people: Vec<Party>,
     /// The country of the number, in two letters of ISO 3166.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +127,7 @@ pub enum Service {
     /// A service whose number is not known.
     #[serde(untagged)]
     Unknown {
-        /// Its number.
+        /// Number of the service.
         call_type: i64,
     },
 }
@@ -275,7 +275,7 @@ impl Calls {
     }
 }
 
-/// Returns a length in seconds; 0 for values that are none.
+/// Returns a length in seconds; 0 for other values.
 pub(super) fn seconds(row: &Row<'_>, column: usize) -> f64 {
     let text = value::text(row, column);
     let number: Option<f64> = text.and_then(|text| text.parse().ok());

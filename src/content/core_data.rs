@@ -1,8 +1,8 @@
 //! Facts about stores of Core Data, Apple's library that keeps objects in a SQLite database.
 //!
-//! A table holds objects of several kinds, and `Z_ENT` tells them apart by number. The numbers differ
-//! from one version of an application to the next; the table `Z_PRIMARYKEY` has them by name, and
-//! the names of tables that join others contain them (`Z_27ASSETS`).
+//! A table holds objects of several kinds, and `Z_ENT` tells them apart by number. The numbers
+//! differ from one version of an application to the next; the table `Z_PRIMARYKEY` has them by
+//! name, and the names of tables that join others contain them (`Z_27ASSETS`).
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
 //! The content that people keep on a phone, read out of an open backup as typed records: messages,
-//! chats of WhatsApp, contacts, notes, photos, calls, voicemail, events, reminders, Safari's pages and
-//! voice memos. Each kind is streamed, so that its size does not decide the memory.
+//! chats of WhatsApp, contacts, notes, photos, calls, voicemail, events, reminders, Safari's pages
+//! and voice memos. Each kind is streamed, so that its size does not decide the memory.
 //!
 //! The databases belong to Apple's applications, and their schemas differ from one version of iOS
 //! to the next. A reader asks a database for its tables and columns, and leaves fields that it does

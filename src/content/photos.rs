@@ -35,7 +35,7 @@ const DEPTH_MAX: usize = 32;
 /// The numbers of `ZKIND` of an album that the owner made, and of a folder of albums.
 const ALBUM: i64 = 2;
 const FOLDER: i64 = 4000;
-/// The years in which photos can have been taken: the first one is of 1826.
+/// The years in which photos can have been taken: the first one was taken in 1826.
 const YEARS: std::ops::RangeInclusive<i16> = 1826..=2100;
 
 columns! {
@@ -267,7 +267,7 @@ impl Photos {
             .iter()
             .any(|folder| path.starts_with(folder));
         let burst = text(Column::Burst);
-        // Photos stores -180 for both where there is no place.
+        // Photos stores -180 for both for a photo without a place.
         let place = real(Column::Latitude).zip(real(Column::Longitude));
         let place = place.filter(|(north, east)| {
             (-90.0..=90.0).contains(north) && (-180.0..=180.0).contains(east)

@@ -27,7 +27,7 @@ pub struct Search {
 pub struct Skipped {
     /// The kind.
     pub kind: Kind,
-    /// True if the backup does not have it, which is no problem.
+    /// True if the backup does not have it; that counts as no failure.
     pub absent: bool,
     /// The reason.
     pub why: String,

@@ -50,7 +50,7 @@ pub(crate) fn flag(row: &Row<'_>, column: usize) -> bool {
     integer(row, column).is_some_and(|number| number != 0)
 }
 
-/// Returns the bytes of a value; `None` if there are none.
+/// Returns the bytes of a value; `None` if it has another type.
 pub(crate) fn bytes<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a [u8]> {
     match row.get_ref(column).ok()? {
         ValueRef::Blob(bytes) | ValueRef::Text(bytes) if !bytes.is_empty() => Some(bytes),
@@ -76,8 +76,8 @@ pub(crate) fn time_since_1970(row: &Row<'_>, column: usize) -> Option<Time> {
     Time::from_real(seconds - 978_307_200.0).filter(|_| seconds != 0.0)
 }
 
-/// Explains why a date is doubtful: it is no date, or its year is outside of `years`. `name` is the
-/// date in a sentence, such as "its end".
+/// Explains why a date is doubtful: it is not a date, or its year is outside of `years`. `name` is
+/// the date in a sentence, such as "its end".
 pub(crate) fn doubt(
     row: &Row<'_>,
     column: usize,

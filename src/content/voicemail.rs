@@ -62,7 +62,7 @@ pub struct Recording {
     /// The number to call back, if it is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_back: Option<String>,
-    /// Its length in seconds.
+    /// Length in seconds.
     pub seconds: f64,
     /// True if the owner of the phone heard it.
     pub heard: bool,

@@ -62,7 +62,7 @@ pub enum Error {
     },
     /// The phone presented a different key from the one it was paired with.
     OtherKey,
-    /// The phone that accepted a pair record is another one than the record is of.
+    /// The phone that accepted a pair record is not the one that the record names.
     OtherPhone {
         /// The phone of the record.
         udid: String,

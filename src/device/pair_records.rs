@@ -18,7 +18,7 @@ use crate::transport::network::KnownPhone;
 use crate::transport::select::records_of_daemons;
 use crate::transport::{self, Attached, Transport, Usbmuxd, Via};
 
-/// Number of records that are looked at in one folder.
+/// Number of records that are read in one folder.
 const RECORDS_MAX: usize = 1_000;
 
 /// Pair records of the daemon, and our own for phones that the daemon does not know or if no daemon

@@ -90,8 +90,8 @@ impl ConnectionFacts {
 }
 
 impl WifiFacts {
-    /// Gathers the facts, for phones that were switched on for Wi-Fi. Listens to the network only if
-    /// one of them is not connected.
+    /// Gathers the facts, for phones that were switched on for Wi-Fi. Listens to the network only
+    /// if one of them is not connected.
     fn look(
         connector: &Connector,
         phones: &[Attached],

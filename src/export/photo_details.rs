@@ -22,7 +22,8 @@ use crate::store::disk;
 const FOLDER: &str = "Albums";
 /// The name of the list of records.
 const INDEX: &str = "photos.jsonl";
-/// The most bytes of the paths of exported files that are remembered. 100,000 photos need some 5 MB.
+/// The most bytes of the paths of exported files that are remembered. 100,000 photos need some 5
+/// MB.
 const PATHS_MAX: usize = 64 << 20;
 
 /// The ways to export albums.
@@ -56,7 +57,7 @@ pub struct Counts {
     pub album_files: u64,
 }
 
-/// What the library knows about the photos, and where their files are.
+/// Facts of the library about the photos, and the places of their files.
 pub(super) struct Details {
     photos: Option<Photos>,
     how: Albums,

@@ -64,8 +64,8 @@ impl RecordFile {
         self.write_all(bytes).map_err(|e| cannot_write(&self.to, e))
     }
 
-    /// Writes a value as a line of JSON. Characters that some programs take for the end of a line are
-    /// escaped.
+    /// Writes a value as a line of JSON. Characters that some programs take for the end of a line
+    /// are escaped.
     pub(crate) fn json_line(&mut self, value: &impl Serialize) -> Result<(), Error> {
         let line = serde_json::to_string(value).map_err(|e| cannot_write(&self.to, e.into()))?;
         let is_line_break = |c| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');

@@ -22,7 +22,7 @@ pub(super) struct Secrets {
     once: Mutex<Option<(String, Instant)>>,
     cookie: String,
     /// The first part of every path. Browsers send a cookie to all ports of a host, so a server of
-    /// somebody else on another port would receive it; the path of the cookie prevents that.
+    /// another program on another port would receive it; the path of the cookie prevents that.
     base: String,
 }
 

@@ -3,7 +3,7 @@
 //! The server listens on the loopback address. Every page needs a cookie, which a browser gets in
 //! exchange for the random token in the start address; `guard` holds the rules. Everything that
 //! a phone wrote (names, texts, files) is inert in these pages: names are escaped, and a file is
-//! shown only if it is of a kind that cannot run scripts.
+//! shown only if its kind cannot run scripts.
 
 mod backup;
 mod contacts;

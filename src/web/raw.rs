@@ -26,7 +26,7 @@ use super::site::{Opened, Site, reading};
 use crate::backup_format::manifest_db::Kind;
 use crate::reader::backup::{self, Item};
 
-/// The policy of a file: it may load and run nothing, even if somebody opens it in a tab of its
+/// The policy of a file: it may load and run nothing, even if a person opens it in a tab of its
 /// own.
 pub(super) const SANDBOX: &str = "sandbox; default-src 'none'; frame-ancestors 'none'";
 /// Bytes that are read at a time.
@@ -34,7 +34,7 @@ const CHUNK: usize = 256 << 10;
 /// The type of a file that is not shown.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// Sends a file to be shown, if it is of a kind that is shown.
+/// Sends a file to be shown, if its kind can be shown.
 pub(super) async fn show(
     State(site): State<Arc<Site>>,
     Path((key, id)): Path<(String, String)>,

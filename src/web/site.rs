@@ -1,4 +1,4 @@
-//! What the pages share: the store, the backups that are open, and their passwords.
+//! State that the pages share: the store, the backups that are open, and their passwords.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -229,7 +229,7 @@ impl Site {
             }
             Err(reader::Error::WrongPassword { .. }) => {
                 if is_given {
-                    // Others wait too, so that nobody can try many passwords at once.
+                    // Others wait too, so that many passwords cannot be tried at once.
                     std::thread::sleep(WRONG_WAIT);
                 }
                 return Err(Fail::Locked(self.at(&format!("/b/{key}/unlock?wrong=1"))));

@@ -166,7 +166,7 @@ class Zeroconf:
 
 
 class Heart:
-    """pymobiledevice3's heartbeat, which it does not start by itself."""
+    """pymobiledevice3's heartbeat, which it does not start unasked."""
 
     def __init__(self, lab, udid):
         words = [*lab.on(lab.computer), PYMOBILEDEVICE3, "--no-color", "-vvv", "lockdown", "heartbeat", "--mobdev2", "--udid", udid]

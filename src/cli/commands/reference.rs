@@ -61,7 +61,7 @@ fn is_help(arg: &Arg) -> bool {
     ["help", "version"].contains(&arg.get_id().as_str()) || arg.is_hide_set()
 }
 
-/// Returns a table of arguments and options, or nothing if there are none.
+/// Returns a table of arguments and options, or nothing if it has neither.
 fn options<'a>(args: impl Iterator<Item = &'a Arg>) -> String {
     let rows: Vec<String> = args.map(row).collect();
     if rows.is_empty() {

@@ -281,7 +281,7 @@ fn total(phone: &Phone, names: &Names) {
     }
 }
 
-/// Prints a line below the total of a phone. With `--quiet` there is no total, so the line names
+/// Prints a line below the total of a phone. `--quiet` prints no total, so the line names
 /// the phone.
 fn finding(name: &str, text: &str) {
     if output::is_quiet() {

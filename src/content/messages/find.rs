@@ -45,7 +45,7 @@ impl Messages {
             let Ok(Some(row)) = rows.message(id) else {
                 continue;
             };
-            // A reaction describes itself in words that nobody wrote.
+            // The text of a reaction is a description that its sender did not write.
             if row.change.is_some() {
                 continue;
             }

@@ -187,7 +187,7 @@ impl OpenRows<'_> {
         self.id_of.query_row([guid], |row| row.get(0)).ok()
     }
 
-    /// Reads a row; `None` if there is none. The error says why it cannot be read.
+    /// Reads a row; `None` if it does not exist. The error says why it cannot be read.
     pub(super) fn message(&mut self, id: i64) -> Result<Option<Row>, String> {
         let attachments = self.attachments(id);
         let read = |row: &rusqlite::Row<'_>| Ok(row_of(row, attachments, self.handles));

@@ -72,7 +72,8 @@ impl Notes {
         }
     }
 
-    /// Reads the row of an attachment, without its parts. A row that cannot be read is none.
+    /// Reads the row of an attachment, without its parts. Returns `None` for a row that cannot be
+    /// read.
     fn attachment_at(
         &self,
         id: i64,

@@ -22,7 +22,7 @@ use crate::content::protobuf::{Fields, Value};
 const BODY_BYTES_MAX: u64 = 16 << 20;
 /// The most runs and the most lines of a note. The text behind them has no styles and is one line.
 const PARTS_MAX: usize = 1 << 17;
-/// Stands in a text for an attachment.
+/// The character that represents an attachment in a text.
 pub(super) const PLACE: char = '\u{fffc}';
 
 /// Unpacks a body. The error says why that is not possible.

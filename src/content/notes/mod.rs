@@ -42,7 +42,7 @@ const DEPTH_MAX: usize = 32;
 const YEARS: std::ops::RangeInclusive<i16> = 1970..=2100;
 /// The number of `ZFOLDERTYPE` for "Recently Deleted".
 const TRASH: i64 = 1;
-/// The type of tags, of which the text begins with `#`.
+/// The type of tags, whose text begins with `#`.
 const HASHTAG: &str = "com.apple.notes.inlinetextattachment.hashtag";
 
 columns! {
@@ -76,7 +76,7 @@ struct Queries {
     media: String,
 }
 
-/// What one pass over the objects finds.
+/// Results of one pass over the objects.
 #[derive(Default)]
 struct Objects {
     notes: Vec<i64>,

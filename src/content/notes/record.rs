@@ -160,7 +160,7 @@ pub struct Attachment {
     /// The name to show: of the file, or the title of a page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The text that stands in the line: a tag, a mention, a result.
+    /// The text in the line: a tag, a mention, a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// The address of a linked page.

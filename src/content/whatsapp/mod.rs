@@ -8,9 +8,8 @@
 //! ```text
 //! ZWACHATSESSION       a conversation: ZSESSIONTYPE 0 with one person, 1 a group, 3 the status
 //! ZWAMESSAGE           a message or event: ZMESSAGETYPE says what it is
-//! ZWAMEDIAITEM         the file, place or preview of a message; ZMETADATA names the message it answers
-//! ZWAGROUPMEMBER       the members of groups
-//! Message/Media/…      the files
+//! ZWAMEDIAITEM         the file, place or preview of a message; ZMETADATA names the message it
+//! answers ZWAGROUPMEMBER       the members of groups Message/Media/…      the files
 //! ```
 //!
 //! [`messages`]: crate::content::messages
@@ -40,7 +39,7 @@ const SERVICE: &str = "WhatsApp";
 const ROWS_MAX: usize = 4 << 20;
 /// The most characters of a message that a reply quotes.
 const QUOTE_MAX: usize = 200;
-/// The years in which WhatsApp can have sent messages: it is of 2009.
+/// The years in which WhatsApp can have sent messages: it began in 2009.
 const YEARS: std::ops::RangeInclusive<i16> = 2009..=2100;
 /// The numbers of `ZSESSIONTYPE`.
 const GROUP: i64 = 1;
@@ -171,7 +170,7 @@ impl WhatsApp {
     /// Returns the reason to doubt the date of a message.
     pub fn doubt(message: &Message) -> Option<String> {
         let year = message.time?.year();
-        (!YEARS.contains(&year)).then(|| format!("a message is of the year {year}"))
+        (!YEARS.contains(&year)).then(|| format!("the date of a message is in the year {year}"))
     }
 
     fn message(&self, row: &rusqlite::Row<'_>) -> Message {

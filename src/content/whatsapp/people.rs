@@ -34,7 +34,7 @@ pub(super) struct People {
 
 impl People {
     /// Reads the users. A database that is absent gives fewer names, and so does one that cannot be
-    /// read, of which `damage` gets the error.
+    /// read; `damage` gets their errors.
     pub(super) fn of(chats: &Database, backup: &Backup, damage: &mut Vec<Error>) -> People {
         let mut people = People {
             directory: Contacts::open(backup)
@@ -128,7 +128,7 @@ fn bare(jid: &str) -> String {
     user.trim_start_matches('+').to_owned()
 }
 
-/// Calls `each` for pairs of texts in a table, the first of which is a jid. A database without the
+/// Calls `each` for pairs of texts in a table; the first one is a jid. A database without the
 /// table has no pairs.
 fn pairs(
     db: &Database,

@@ -107,7 +107,7 @@ pub(super) fn message(
     };
     let body = text(Column::Text);
     if kind == EVENT || kind == SYSTEM {
-        // A text that is no number is the new name of a group.
+        // A text other than a number is the new name of a group.
         let name = body.filter(|text| text.parse::<i64>().is_err());
         message.event = Some(match name {
             Some(name) if kind == EVENT && !name.contains('@') => {

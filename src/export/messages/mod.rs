@@ -197,7 +197,8 @@ impl Job<'_> {
             mark.write(&target)?;
             monitor.phase(Phase::Extracting);
         }
-        // Each message counts as some bytes, so that the progress shows them beside the attachments.
+        // Each message counts as some bytes, so that the progress shows them beside the
+        // attachments.
         let (count, bytes) = source.amount();
         let expected = bytes + count * MESSAGE_BYTES;
         let tally = Tally::new(0, expected, monitor, interrupt);

@@ -211,7 +211,7 @@ fn address(link: &str) -> Option<String> {
     )
 }
 
-/// `alone`: nothing else stands in the line, so that a table may.
+/// `alone`: the line has nothing else, so it may become a table.
 fn attachment(attachment: &Attachment, up: &str, alone: bool) -> String {
     if let Some(table) = &attachment.table {
         let rows = table.rows.iter().map(|row| {

@@ -8,9 +8,9 @@ use crate::export::workers::Task;
 
 /// The file of a record.
 pub(super) struct Attached<'a> {
-    /// Its domain.
+    /// Domain of the file.
     pub(super) domain: &'static str,
-    /// Its path in the domain; `None` if the backup does not have it.
+    /// Path in the domain; `None` if the backup does not have it.
     pub(super) path: Option<&'a str>,
     /// The reason that the backup does not have it.
     pub(super) is_in_icloud: bool,

@@ -34,7 +34,7 @@ const CALL: &[(u32, &str)] = &[
     (18, "ZCOMMUNICATIONTRUSTSCORE INTEGER"),
 ];
 
-/// A number in London that belongs to nobody in the contacts.
+/// A number in London that is not in the contacts.
 const LONDON: &str = "+442079460018";
 /// Calls that the script does not describe one by one.
 const USUAL: u64 = 60;

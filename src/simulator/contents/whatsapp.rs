@@ -276,7 +276,7 @@ impl Talk<'_> {
         Ok(())
     }
 
-    /// A link, a place, a contact, a deleted message, and one of a type that nobody knows.
+    /// A link, a place, a contact, a deleted message, and one of an unknown type.
     fn other(&mut self, chat: &Chat) -> rusqlite::Result<()> {
         let from = Some(chat.jid.clone());
         let url = "See https://example.org/wa?a=1 for more";
@@ -448,7 +448,7 @@ impl Talk<'_> {
             ("ZMESSAGEDATE", number(self.clock)),
             ("ZMESSAGETYPE", number(draft.kind)),
             ("ZSTANZAID", text(&guid)),
-            // It is no name, in spite of that of the column.
+            // It is a jid, although the column is called a name.
             ("ZPUSHNAME", text("CIGF/dMGIABIAZABAPABAtgC")),
         ];
         row.extend(draft.text.map(|words| ("ZTEXT", text(words))));

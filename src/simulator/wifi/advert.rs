@@ -2,11 +2,12 @@
 //! it.
 //!
 //! The instance is `<MAC>@<IPv6>`, since iOS 17 with `-supportsRP-<number>`. Until iOS 26.3 the MAC
-//! is the `WiFiAddress` of lockdown. From 26.4 it is a private one, and TXT names the computers that
-//! the phone knows: `identifier`, and for each pairing `authTag`, `authTag#1` and so on
+//! is the `WiFiAddress` of lockdown. From 26.4 it is a private one, and TXT names the computers
+//! that the phone knows: `identifier`, and for each pairing `authTag`, `authTag#1` and so on
 //! (pymobiledevice3's issues 1969 to 1975). The port of the SRV record is not lockdown's.
 //!
-//! The phone does not probe for its name before it announces it, because no other phone has its MAC.
+//! The phone does not probe for its name before it announces it, because no other phone has its
+//! MAC.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
@@ -42,7 +43,7 @@ const ANNOUNCE_AT: [Duration; 2] = [Duration::ZERO, Duration::from_secs(1)];
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 const PACKET_BYTES_MAX: usize = 9000;
 
-/// What identifies the phone in its advert.
+/// Identification of the phone in its advert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdvertKind {
     /// The MAC that pair records contain, until iOS 26.3.
@@ -67,7 +68,7 @@ fn version(ios: &str) -> (u32, u32) {
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
-/// Facts of which the advert consists.
+/// Parts of the advert.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub(super) ios: String,
@@ -181,7 +182,7 @@ pub(super) struct Advert {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What the advert shows now.
+/// Present contents of the advert.
 #[derive(Debug)]
 struct Shown {
     records: Mutex<Vec<Record>>,

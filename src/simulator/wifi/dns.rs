@@ -145,7 +145,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Parses a message. Returns `None` if it is no query, or damaged.
+    /// Parses a message. Returns `None` if it is not a query, or damaged.
     pub(super) fn parse(packet: &[u8]) -> Option<Query> {
         let mut reader = Reader { packet, at: 0 };
         let id = reader.word()?;

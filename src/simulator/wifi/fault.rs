@@ -63,7 +63,7 @@ impl Shared {
         if let Some(Pending { fault, .. }) = due
             && self.fail(&fault).is_err()
         {
-            // Without its new addresses, the phone has left the old ones all the same.
+            // Without its new addresses, the phone has left the old ones anyway.
             lock(&self.net).air.leave();
         }
     }

@@ -68,7 +68,7 @@ pub struct WifiConfig {
     /// Advertises the phone by multicast DNS while connections over Wi-Fi are on. That needs the
     /// phone's addresses to be those of network interfaces.
     pub advertise: bool,
-    /// What identifies the phone in its advert; `None` for what its version of iOS uses.
+    /// Identification of the phone in its advert; `None` for what its version of iOS uses.
     pub advert: Option<AdvertKind>,
 }
 
@@ -145,8 +145,8 @@ impl Wifi {
         self.shared.fail(fault)
     }
 
-    /// Lets a fault occur when the phone has sent this many more bytes. It replaces an earlier fault
-    /// that has not occurred yet.
+    /// Lets a fault occur when the phone has sent this many more bytes. It replaces an earlier
+    /// fault that has not occurred yet.
     pub fn fail_after(&self, bytes: u64, fault: WifiFault) {
         *lock(&self.shared.pending) = Some(Pending { bytes, fault });
     }
@@ -215,7 +215,7 @@ struct Net {
     private: Private,
 }
 
-/// What an advert shows instead of the phone's own MAC.
+/// Address that an advert shows instead of the phone's own MAC.
 #[derive(Debug)]
 struct Private {
     mac: String,

@@ -239,7 +239,8 @@ impl Network {
         None
     }
 
-    /// Notes that a phone proved to be at an address, and returns it as an attached phone. It gets a new number at each new address, and when it was missed before.
+    /// Notes that a phone proved to be at an address, and returns it as an attached phone. It gets
+    /// a new number at each new address, and when it was missed before.
     pub fn place(&self, udid: &Udid, address: SocketAddr) -> Attached {
         let mut places = self.places();
         let number = match places.get(udid) {

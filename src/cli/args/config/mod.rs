@@ -67,7 +67,7 @@ impl Config {
                         .value_name("false");
                 }
                 match value {
-                    // An empty list of topics is none.
+                    // An empty list has no topics.
                     Some(value) if !value.is_empty() => arg.default_value(value),
                     _ => arg,
                 }

@@ -81,7 +81,7 @@ pub fn of(context: &Context, wanted: Wanted, current: &str) -> Vec<Candidate> {
 
 /// A phone of the store.
 struct Phone {
-    /// Its name, or its UDID if the name is unknown or that of another phone too.
+    /// Name of the phone, or its UDID if the name is unknown or that of another phone too.
     name: String,
     snapshots: Vec<Snapshot>,
 }
@@ -221,8 +221,8 @@ fn tags(store: &Store, phone: &Phone) -> Vec<Candidate> {
     .collect()
 }
 
-/// Returns domains or paths of the backup that the words name, else of the current one. An encrypted
-/// backup gives none.
+/// Returns domains or paths of the backup that the words name, else of the current one. An
+/// encrypted backup gives none.
 fn in_backup(context: &Context, wanted: Wanted, current: &str) -> Vec<Candidate> {
     let folder = |name: Option<&str>| {
         let store = context

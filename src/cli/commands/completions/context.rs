@@ -1,4 +1,4 @@
-//! What the words before the cursor say: the store, the backup and the phone.
+//! Reads the words before the cursor: the store, the backup and the phone.
 
 use clap::{ArgMatches, Command};
 use idev_backup::store::Store;
@@ -7,7 +7,7 @@ use crate::cli::args::config::{self, Config};
 use crate::cli::args::folders::home;
 use crate::cli::args::store::path;
 
-/// What the words before the cursor say.
+/// Meaning of the words before the cursor.
 #[derive(Debug, Default)]
 pub struct Context {
     /// The store, if it can be opened.

@@ -60,9 +60,9 @@ impl Completions {
 }
 
 /// Answers a completion script: prints the candidates for the last word, and returns the exit code.
-/// The words are the shell, `--`, and the words up to the cursor; for bash, the line up to the cursor
-/// and COMP_WORDBREAKS. Prints nothing if anything fails: a message would appear in the middle of the
-/// line that the user types.
+/// The words are the shell, `--`, and the words up to the cursor; for bash, the line up to the
+/// cursor and COMP_WORDBREAKS. Prints nothing if anything fails: a message would appear in the
+/// middle of the line that the user types.
 pub fn answer(words: impl Iterator<Item = OsString>, command: Command) -> u8 {
     let mut words = words.map(|word| word.to_string_lossy().into_owned());
     let shell = words
@@ -170,8 +170,8 @@ fn found(shell: Shell, command: Command, words: Vec<String>) -> Vec<Candidate> {
     names
 }
 
-/// Takes a candidate from clap, which offers an alias of a command instead of its name if that sorts
-/// first: `backup` for `create`.
+/// Takes a candidate from clap, which offers an alias of a command instead of its name if that
+/// sorts first: `backup` for `create`.
 fn main_name(candidate: &CompletionCandidate, current: &str) -> Candidate {
     let mut found = Candidate::of(candidate);
     let id = candidate.get_id().map(String::as_str).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What `export messages` and `export whatsapp` have in common.
+//! Shared parts of `export messages` and `export whatsapp`.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;

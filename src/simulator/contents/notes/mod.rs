@@ -320,7 +320,7 @@ impl Store<'_> {
             ("ZTITLE2", text(name)),
             ("ZFOLDERTYPE", number(is_trash.into())),
             ("ZMARKEDFORDELETION", number(0)),
-            // Another column than that of notes.
+            // Folders have a column of their own.
             ("ZOWNER", number(accounts[account].row)),
         ];
         if let Some(parent) = parent {

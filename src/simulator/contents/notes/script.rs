@@ -201,7 +201,7 @@ fn tables(store: &mut Store<'_>, accounts: &[Account], folder: &Folder) -> rusql
         Vec::new(),
         json!({}),
     )?;
-    // Data that is no table.
+    // Data that does not hold a table.
     let data = rusqlite::types::Value::Blob(super::encode::packed(b"\x12\x02\x1a\x00"));
     let column = if store.plan.ios >= 13 {
         "ZMERGEABLEDATA1"
