@@ -377,6 +377,9 @@ fn write_index(target: &mut Target, report: &Report) -> Result<(), Error> {
 impl Row {
     /// Returns the name of the kind as a title.
     pub fn title(&self) -> String {
+        if self.name == "whatsapp" {
+            return "WhatsApp".to_owned();
+        }
         let name = self.name.replace('-', " ");
         let mut characters = name.chars();
         match characters.next() {

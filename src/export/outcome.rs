@@ -273,13 +273,15 @@ impl<'a> Tally<'a> {
         }
         let files = self.written().0 + self.there();
         let bytes = self.bytes.load(relaxed);
-        let percent = bytes as f64 * 100.0 / self.bytes_total.max(1) as f64;
+        // Without an expected number, the share is unknown.
+        let bytes_total = Some(self.bytes_total).filter(|total| *total > 0);
+        let percent = bytes_total.map(|total| bytes as f64 * 100.0 / total as f64);
         self.monitor.event(Event::Progress {
-            percent: Some(percent.min(100.0)),
+            percent: percent.map(|percent| percent.min(100.0)),
             bytes,
             files,
             files_total: Some(self.files_total),
-            bytes_total: Some(self.bytes_total),
+            bytes_total,
         });
     }
 }

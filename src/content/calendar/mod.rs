@@ -56,6 +56,11 @@ impl Calendar {
         tables::count(db)
     }
 
+    /// Returns the number of events.
+    pub(crate) fn events(&self) -> Result<u64, Error> {
+        tables::count(&self.db)
+    }
+
     /// Returns the names of the time zones of all events.
     pub fn zones(&self) -> Result<BTreeSet<String>, Error> {
         self.tables.zones(&self.db)

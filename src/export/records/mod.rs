@@ -194,7 +194,9 @@ pub fn export(
         mark.write(&target)?;
         monitor.phase(Phase::Extracting);
     }
-    let tally = Tally::new(0, 0, monitor, interrupt);
+    // A count that fails here fails again below, where it is reported.
+    let records = source.count().unwrap_or_default();
+    let tally = Tally::new(0, records * table::RECORD_BYTES, monitor, interrupt);
     let manner = Manner {
         // A file that an interrupted run left may be incomplete only under its temporary name.
         overwrite: options.into.overwrite || report.resumed,
@@ -271,6 +273,18 @@ impl Source<'_> {
             What::Safari => Source::Safari(content::safari::Safari::open(backup)?),
             What::VoiceMemos => Source::VoiceMemos(content::voice_memos::VoiceMemos::open(backup)?),
         })
+    }
+
+    /// Returns the number of records, for the progress.
+    fn count(&self) -> Result<u64, content::Error> {
+        match self {
+            Source::Calls(calls) => calls.count(),
+            Source::Voicemail(voicemail) => voicemail.count(),
+            Source::Calendar(calendar) => calendar.events(),
+            Source::Reminders(reminders) => reminders.count(),
+            Source::Safari(safari) => safari.count().map(|(one, two, three)| one + two + three),
+            Source::VoiceMemos(memos) => memos.count(),
+        }
     }
 
     fn write(&self, run: &mut Run<'_, '_>) -> Result<(), Error> {

@@ -20,7 +20,7 @@ const VERSION: u32 = 1;
 /// The list whose page is the file that browsers import.
 const BOOKMARKS: &str = "bookmarks";
 /// The weight of a record in the progress, in bytes.
-const RECORD_BYTES: u64 = 256;
+pub(super) const RECORD_BYTES: u64 = 256;
 
 /// A record that can be written in each format.
 pub(super) trait Record: Serialize {
