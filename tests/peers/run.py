@@ -260,12 +260,12 @@ def opened(library, backup, password):
 def holds(files, reference):
     """Checks the files of an encrypted backup against the plain backup of the same phone.
 
-    It must hold the same files except the empty one, and five that only encrypted backups have.
+    It must hold the same files except the empty one, and six that only encrypted backups have.
     """
     reference = {name: digest for name, digest in reference.items() if digest != hashlib.sha256(b"").hexdigest()}
     check(reference, "there is nothing to compare with")
     same_payload({name: files[name] for name in files if name in reference}, reference)
-    check(len(files) == len(reference) + 5, f"holds {len(files) - len(reference)} files that the plain backup lacks")
+    check(len(files) == len(reference) + 6, f"holds {len(files) - len(reference)} files that the plain backup lacks")
 
 
 def will_encrypt():
