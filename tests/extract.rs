@@ -12,8 +12,9 @@ use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::progress::{Event, Monitor, Silent};
 use idev_backup::base::secret::Secret;
 use idev_backup::export::Error;
+use idev_backup::export::Exported;
 use idev_backup::export::destination::Into;
-use idev_backup::export::files::{self, Extracted, Options, Report};
+use idev_backup::export::files::{self, Options, Report};
 use idev_backup::export::outcome::Wrong;
 use idev_backup::reader;
 use idev_backup::reader::backup::Backup;
@@ -24,7 +25,7 @@ use idev_backup::simulator::{Content, Password, PhoneConfig};
 use crate::made::*;
 use crate::rig::{self, Rig, assert_same, tree};
 
-fn try_extract(backup: &Path, to: &Path, options: &Options) -> Result<Extracted, Error> {
+fn try_extract(backup: &Path, to: &Path, options: &Options) -> Result<Exported<Report>, Error> {
     let opened = Backup::open(backup, &NoPasswords)?;
     files::extract(&opened, to, options, &AtomicBool::new(false), &Silent)
 }

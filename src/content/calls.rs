@@ -84,22 +84,14 @@ pub struct Call {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// True if the phone took it for an unwanted call.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub junk: bool,
     /// True if it was an emergency call.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub emergency: bool,
     /// The reasons to doubt a date.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 /// The directions of calls.

@@ -90,22 +90,22 @@ pub struct Photo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub special: Option<Special>,
     /// True for a favorite.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub favorite: bool,
     /// True if it is in the album "Hidden".
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub hidden: bool,
     /// True if it is in the album "Recently Deleted".
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub deleted: bool,
     /// True if it was edited.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub edited: bool,
     /// The identifier of its burst.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<String>,
     /// True for the photo that Photos shows for its burst.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub burst_pick: bool,
     /// The width and height in pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,15 +126,11 @@ pub struct Photo {
     #[serde(skip)]
     pub albums: Vec<usize>,
     /// True if the backup does not have its file, which is only in iCloud.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub only_in_icloud: bool,
     /// The reasons to doubt a date.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
-}
-
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// The special kinds of photos and videos.

@@ -136,7 +136,7 @@ pub struct Reminder {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// True if it has a flag.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub flagged: bool,
     /// The row of the reminder that it is a part of.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,7 +145,7 @@ pub struct Reminder {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
     /// True if it was deleted, and is still in the store.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub deleted: bool,
     /// The time it was created.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,14 +156,6 @@ pub struct Reminder {
     /// The reasons to doubt a date or a rule.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 impl Reminder {

@@ -68,7 +68,7 @@ pub struct Bookmark {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modified: Option<Time>,
     /// True if it was deleted, and is still in the database.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub deleted: bool,
     /// The reasons to doubt a date or its place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -121,22 +121,14 @@ pub struct Visit {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub visits: Option<i64>,
     /// True if it took place on another device with the same iCloud account.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub elsewhere: bool,
     /// True if another visit led here by a redirect.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub redirected: bool,
     /// The reasons to doubt the date.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 /// Safari's databases in an open backup.

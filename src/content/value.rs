@@ -99,3 +99,12 @@ pub(crate) fn doubt(
         }
     }
 }
+
+/// Returns true if a flag is not set, for records that leave it out then.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+pub(crate) fn is_false(flag: &bool) -> bool {
+    !flag
+}

@@ -81,7 +81,7 @@ pub struct Memo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
     /// True if it is among the recently deleted.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub deleted: bool,
     /// The domain of the recording.
     #[serde(skip)]
@@ -95,14 +95,6 @@ pub struct Memo {
     /// The reasons to doubt the date.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 impl VoiceMemos {

@@ -17,7 +17,7 @@ use crate::export::destination::{Into, Target};
 use crate::export::mark::Mark;
 use crate::export::record_file::RecordFile;
 use crate::export::records::{self, Count, What};
-use crate::export::{Error, contacts, escape, messages, notes, page, photos, whatsapp};
+use crate::export::{Error, Exported, contacts, escape, messages, notes, page, photos, whatsapp};
 use crate::reader::backup::Backup;
 
 /// Options for an export of everything.
@@ -84,14 +84,6 @@ impl Row {
     }
 }
 
-/// The result of an export, and the error that ended it early, if any.
-pub struct Exported {
-    /// The result so far.
-    pub report: Report,
-    /// The error that ended the export early.
-    pub stopped: Option<Error>,
-}
-
 /// The arguments of every exporter.
 struct Job<'a> {
     backup: &'a Backup,
@@ -141,7 +133,7 @@ pub fn export(
     options: &Options,
     interrupt: &AtomicBool,
     monitor: &dyn Monitor,
-) -> Result<Exported, Error> {
+) -> Result<Exported<Report>, Error> {
     let mark = Mark::new(backup, "all", &options.records);
     let mut target = Target::open(to, backup.folder(), options.into)?;
     let mut report = Report {
@@ -209,7 +201,7 @@ type Conversations = fn(
     &messages::Options,
     &AtomicBool,
     &dyn Monitor,
-) -> Result<messages::Exported, Error>;
+) -> Result<Exported<messages::Report>, Error>;
 
 fn conversations_into(
     job: &Job<'_>,

@@ -18,11 +18,11 @@ use serde::Serialize;
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase, Silent};
-use crate::export::Error;
 use crate::export::destination::{Into, Target, no_place};
 use crate::export::file_names::{PATH_BYTES_MAX, Place};
 use crate::export::outcome::{Listing, Problem, Renamed, Tally, Wrong};
 use crate::export::workers::{self, Manner, Task};
+use crate::export::{Error, Exported};
 use crate::reader::backup::{Backup, Item};
 use crate::reader::selection::{Select, Wanted};
 
@@ -80,14 +80,6 @@ pub struct Link {
     pub target: String,
 }
 
-/// Result of an extraction, with the error that ended it early.
-pub struct Extracted {
-    /// Result up to that point.
-    pub report: Report,
-    /// Error that ended the extraction early.
-    pub stopped: Option<Error>,
-}
-
 /// Extracts the selected part of a backup into a folder.
 pub fn extract(
     backup: &Backup,
@@ -95,7 +87,7 @@ pub fn extract(
     options: &Options,
     interrupt: &AtomicBool,
     monitor: &dyn Monitor,
-) -> Result<Extracted, Error> {
+) -> Result<Exported<Report>, Error> {
     let select = Select::new(options.wanted.clone())?;
     let chosen = count(backup, &select)?;
     if chosen.all == 0 && !options.wanted.is_everything() {
@@ -344,7 +336,7 @@ impl Run<'_> {
         Ok(listed?)
     }
 
-    fn end(self) -> Extracted {
+    fn end(self) -> Exported<Report> {
         let (files, bytes) = self.tally.written();
         let there = self.tally.there();
         let unread = self.backup.unread();
@@ -356,7 +348,7 @@ impl Run<'_> {
         report.renamed = lists.renamed;
         report.lost_modes = lists.lost_modes;
         report.unread = unread;
-        Extracted {
+        Exported {
             report,
             stopped: lists.stopped,
         }

@@ -24,3 +24,11 @@ pub(crate) mod words;
 pub(crate) mod workers;
 
 pub use error::Error;
+
+/// The report of an export, and the error that ended it early, if any.
+pub struct Exported<Report> {
+    /// The result so far.
+    pub report: Report,
+    /// The error that ended the export early.
+    pub stopped: Option<Error>,
+}

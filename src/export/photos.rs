@@ -18,11 +18,11 @@ use super::photo_library::{Album, Library, TAKEN};
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase, Silent};
-use crate::export::Error;
 use crate::export::destination::{Into, Target};
 use crate::export::file_names::{PATH_BYTES_MAX, parts};
 use crate::export::outcome::{Listing, Problem, Renamed, Tally, Wrong};
 use crate::export::workers::{self, Manner, Task};
+use crate::export::{Error, Exported};
 use crate::reader::backup::{Backup, Item};
 
 /// The domains that hold photos: since iOS 4, and before.
@@ -98,14 +98,6 @@ pub struct Report {
     pub renamed: Listing<Renamed>,
 }
 
-/// The result of an export, and the error that ended it early, if any.
-pub struct Exported {
-    /// The result so far.
-    pub report: Report,
-    /// The error that ended the export early.
-    pub stopped: Option<Error>,
-}
-
 /// Exports the camera roll of a backup into a folder.
 pub fn export(
     backup: &Backup,
@@ -113,7 +105,7 @@ pub fn export(
     options: &Options,
     interrupt: &AtomicBool,
     monitor: &dyn Monitor,
-) -> Result<Exported, Error> {
+) -> Result<Exported<Report>, Error> {
     let mut report = Report {
         to: to.display().to_string(),
         dry_run: options.into.dry_run,

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use crate::base::progress::Monitor;
 use crate::content::whatsapp::WhatsApp;
-use crate::export::Error;
-use crate::export::messages::{self, Exported, Options};
+use crate::export::messages::{self, Options, Report};
+use crate::export::{Error, Exported};
 use crate::reader::backup::Backup;
 
 /// Exports the chats of a backup into a folder.
@@ -16,7 +16,7 @@ pub fn export(
     options: &Options,
     interrupt: &AtomicBool,
     monitor: &dyn Monitor,
-) -> Result<Exported, Error> {
+) -> Result<Exported<Report>, Error> {
     messages::check(backup, options)?;
     let whatsapp = WhatsApp::open(backup)?;
     let job = messages::Job {

@@ -9,10 +9,8 @@ use crate::cli::args::destination::{CONTINUES, IntoArgs};
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
 use crate::cli::args::value_parsers;
-use crate::cli::ctrl_c::interrupt;
+use crate::cli::commands::exporting;
 use crate::cli::render::extract::tell;
-use crate::cli::render::output;
-use crate::cli::render::progress::Show;
 
 /// Extract files of a backup into a folder, with the names, times and modes they had on the phone
 ///
@@ -54,8 +52,6 @@ impl Extract {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         afterwards::note(CONTINUES);
-        let show = Show::new(self.output.style());
-        let watch = show.watch(None, None);
         let options = Options {
             wanted: Wanted {
                 patterns: self.patterns.clone(),
@@ -66,22 +62,13 @@ impl Extract {
             into: self.into.how(),
             all_modes: self.modes,
         };
-        // While the user is prompted for a password, Ctrl-C ends the program at once.
-        let extracted = self.read.open().and_then(|backup| {
-            let to = &self.into.to;
-            Ok(files::extract(&backup, to, &options, &interrupt(), &watch)?)
-        });
-        watch.finish();
-        let json = self.output.json;
-        match extracted {
-            Err(e) => output::failure(&e, None, json),
-            Ok(extracted) => {
-                let code = tell(&extracted.report, self.output.style());
-                match extracted.stopped {
-                    Some(e) => output::failure(&e.into(), None, json),
-                    None => code,
-                }
-            }
-        }
+        exporting::run(
+            &self.read,
+            &self.output,
+            |backup, interrupt, monitor| {
+                files::extract(backup, &self.into.to, &options, interrupt, monitor)
+            },
+            tell,
+        )
     }
 }

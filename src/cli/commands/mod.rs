@@ -16,6 +16,7 @@ pub(crate) mod encryption;
 pub(crate) mod everywhere;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod exporting;
 pub(crate) mod extract;
 pub(crate) mod find;
 pub(crate) mod info;

@@ -3,25 +3,14 @@
 use idev_backup::base::units::{count, counted};
 use idev_backup::export::all::{Report, Row};
 
-use crate::cli::exit;
+use super::exported;
 use crate::cli::render::output;
 use crate::cli::render::table::table;
-use crate::cli::render::unread::tell_unread;
 
 /// Reports the exported kinds and returns the exit code.
 pub fn tell(report: &Report, style: output::Style) -> u8 {
     let is_good = report.is_good();
-    match style {
-        output::Style::Json => output::object("exported", None, report),
-        output::Style::Quiet if is_good => {}
-        _ => text(report).iter().for_each(|line| output::finding(line)),
-    }
-    let code = if is_good {
-        exit::DONE
-    } else {
-        exit::DONE_WITH_PROBLEMS
-    };
-    tell_unread(&report.unread, code)
+    exported::tell("exported", report, (is_good, &report.unread), style, text)
 }
 
 fn text(report: &Report) -> Vec<String> {

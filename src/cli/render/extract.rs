@@ -4,9 +4,8 @@ use idev_backup::base::units::{count, counted, size};
 use idev_backup::export::files::Report;
 use idev_backup::export::outcome::{Listing, Problem, Renamed, Wrong};
 
-use crate::cli::exit;
+use super::exported;
 use crate::cli::render::output;
-use crate::cli::render::unread::tell_unread;
 
 /// Number of problems, and of renamed files, that are shown.
 const SHOWN_MAX: usize = 20;
@@ -14,17 +13,7 @@ const SHOWN_MAX: usize = 20;
 /// Reports the extracted files and returns the exit code.
 pub fn tell(report: &Report, style: output::Style) -> u8 {
     let is_good = report.problems.count == 0 && report.complete;
-    match style {
-        output::Style::Json => output::object("extracted", None, report),
-        output::Style::Quiet if is_good => {}
-        _ => text(report).iter().for_each(|line| output::finding(line)),
-    }
-    let code = if is_good {
-        exit::DONE
-    } else {
-        exit::DONE_WITH_PROBLEMS
-    };
-    tell_unread(&report.unread, code)
+    exported::tell("extracted", report, (is_good, &report.unread), style, text)
 }
 
 fn text(report: &Report) -> Vec<String> {

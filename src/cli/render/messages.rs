@@ -1,12 +1,11 @@
 //! Reports which messages `export messages` wrote.
 
-use idev_backup::base::units::{count, counted, size};
+use idev_backup::base::units::counted;
 use idev_backup::export::messages::Report;
 
+use super::exported::{self, headline, numbers};
 use super::extract::{problems, renamed, there};
-use crate::cli::exit;
 use crate::cli::render::output;
-use crate::cli::render::unread::tell_unread;
 
 /// Reports the exported messages and returns the exit code.
 pub fn tell(report: &Report, style: output::Style) -> u8 {
@@ -15,17 +14,7 @@ pub fn tell(report: &Report, style: output::Style) -> u8 {
         && report.damage.count == 0
         && report.no_names.is_none()
         && report.complete;
-    match style {
-        output::Style::Json => output::object("exported", None, report),
-        output::Style::Quiet if is_good => {}
-        _ => text(report).iter().for_each(|line| output::finding(line)),
-    }
-    let code = if is_good {
-        exit::DONE
-    } else {
-        exit::DONE_WITH_PROBLEMS
-    };
-    tell_unread(&report.unread, code)
+    exported::tell("exported", report, (is_good, &report.unread), style, text)
 }
 
 fn text(report: &Report) -> Vec<String> {
@@ -34,24 +23,19 @@ fn text(report: &Report) -> Vec<String> {
         counted(report.messages, "message"),
         counted(report.chats, "conversation")
     );
-    let mut lines = vec![match (report.dry_run, report.complete) {
-        (true, _) => format!("Would export {amount} into {}.", report.to),
-        (false, true) => format!("Exported {amount} into {}.", report.to),
-        (false, false) => format!("STOPPED. Exported {amount} into {}.", report.to),
-    }];
+    let mut lines = vec![headline(
+        &amount,
+        &report.to,
+        report.dry_run,
+        report.complete,
+    )];
     if let Some(why) = &report.no_names {
         lines.push(format!("  The names of people are not known: {why}."));
     }
     let files = &report.attachments;
-    if files.exported > 0 {
-        lines.push(format!(
-            "  Attachments: {}, {}.",
-            counted(files.exported, "file"),
-            size(files.bytes)
-        ));
-    }
+    lines.extend(exported::files("Attachments", files.exported, files.bytes));
     lines.extend(there(files.there));
-    for (number, one, many) in [
+    lines.extend(numbers([
         (
             files.only_in_icloud,
             "attachment is only in iCloud.",
@@ -72,12 +56,7 @@ fn text(report: &Report) -> Vec<String> {
             "message cannot be decoded; it is marked.",
             "messages cannot be decoded; they are marked.",
         ),
-    ] {
-        if number > 0 {
-            let words = if number == 1 { one } else { many };
-            lines.push(format!("  {} {words}", count(number)));
-        }
-    }
+    ]));
     for damage in &report.damage.first {
         let chat = damage
             .chat

@@ -10,6 +10,7 @@ pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod encryption;
 pub(crate) mod everywhere;
+mod exported;
 pub(crate) mod extract;
 pub(crate) mod list;
 pub(crate) mod log;

@@ -3,25 +3,14 @@
 use idev_backup::base::units::{counted, size};
 use idev_backup::export::photos::Report;
 
+use super::exported;
 use super::extract::{problems, renamed, there};
-use crate::cli::exit;
 use crate::cli::render::output;
-use crate::cli::render::unread::tell_unread;
 
 /// Reports the exported photos and returns the exit code.
 pub fn tell(report: &Report, style: output::Style) -> u8 {
     let is_good = report.problems.count == 0 && report.damage.count == 0 && report.complete;
-    match style {
-        output::Style::Json => output::object("exported", None, report),
-        output::Style::Quiet if is_good => {}
-        _ => text(report).iter().for_each(|line| output::finding(line)),
-    }
-    let code = if is_good {
-        exit::DONE
-    } else {
-        exit::DONE_WITH_PROBLEMS
-    };
-    tell_unread(&report.unread, code)
+    exported::tell("exported", report, (is_good, &report.unread), style, text)
 }
 
 fn text(report: &Report) -> Vec<String> {

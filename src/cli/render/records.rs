@@ -1,12 +1,11 @@
 //! Reports which records `export calls` and similar commands wrote.
 
-use idev_backup::base::units::{count, counted, size};
+use idev_backup::base::units::{count, counted};
 use idev_backup::export::records::Report;
 
+use super::exported::{self, headline, numbers};
 use super::extract::{problems, renamed, there};
-use crate::cli::exit;
 use crate::cli::render::output;
-use crate::cli::render::unread::tell_unread;
 
 /// Number of doubtful records that the text names; all are counted.
 const NAMED_MAX: usize = 5;
@@ -14,17 +13,7 @@ const NAMED_MAX: usize = 5;
 /// Reports the exported records and returns the exit code.
 pub fn tell(report: &Report, style: output::Style) -> u8 {
     let is_good = report.is_good();
-    match style {
-        output::Style::Json => output::object("exported", None, report),
-        output::Style::Quiet if is_good => {}
-        _ => text(report).iter().for_each(|line| output::finding(line)),
-    }
-    let code = if is_good {
-        exit::DONE
-    } else {
-        exit::DONE_WITH_PROBLEMS
-    };
-    tell_unread(&report.unread, code)
+    exported::tell("exported", report, (is_good, &report.unread), style, text)
 }
 
 /// Returns a clause with a capital letter.
@@ -47,24 +36,19 @@ fn text(report: &Report) -> Vec<String> {
         Some((last, [])) => last.clone(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
     };
-    let mut lines = vec![match (report.dry_run, report.complete) {
-        (true, _) => format!("Would export {amount} into {}.", report.to),
-        (false, true) => format!("Exported {amount} into {}.", report.to),
-        (false, false) => format!("STOPPED. Exported {amount} into {}.", report.to),
-    }];
+    let mut lines = vec![headline(
+        &amount,
+        &report.to,
+        report.dry_run,
+        report.complete,
+    )];
     if let Some(why) = &report.no_names {
         lines.push(format!("  The names of people are not known: {why}."));
     }
     let files = &report.files;
-    if files.exported > 0 {
-        lines.push(format!(
-            "  Recordings: {}, {}.",
-            counted(files.exported, "file"),
-            size(files.bytes)
-        ));
-    }
+    lines.extend(exported::files("Recordings", files.exported, files.bytes));
     lines.extend(there(files.there));
-    for (number, one, many) in [
+    lines.extend(numbers([
         (
             files.only_in_icloud,
             "recording is only in iCloud.",
@@ -75,12 +59,7 @@ fn text(report: &Report) -> Vec<String> {
             "recording is not in the backup.",
             "recordings are not in the backup.",
         ),
-    ] {
-        if number > 0 {
-            let words = if number == 1 { one } else { many };
-            lines.push(format!("  {} {words}", count(number)));
-        }
-    }
+    ]));
     let doubtful = &report.doubtful;
     if doubtful.count > 0 {
         let one = doubtful.count == 1;

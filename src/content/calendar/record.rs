@@ -39,7 +39,7 @@ pub struct Event {
     /// True if it lasts whole days.
     pub all_day: bool,
     /// True for the birthday of a contact.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub birthday: bool,
     /// The place, if the event has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,14 +80,6 @@ pub struct Event {
     /// The reasons to doubt a date or a rule.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 impl Event {

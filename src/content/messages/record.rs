@@ -125,7 +125,7 @@ pub struct Message {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unsent_parts: Vec<u64>,
     /// True if all of it was unsent.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub unsent: bool,
     /// An event in the conversation instead of a message.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,7 +140,7 @@ pub struct Message {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<String>,
     /// True if it is among the recently deleted messages.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub deleted: bool,
     /// The time it was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,10 +167,6 @@ impl Message {
         let stickers = self.reactions.iter_mut();
         of_parts.chain(stickers.filter_map(|one| one.sticker.as_mut()))
     }
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 /// A part of a message.
@@ -247,7 +243,7 @@ pub struct Attachment {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exported: Option<String>,
     /// True for a sticker.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub sticker: bool,
     /// The description of a picture that the phone made from an emoji or a prompt.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -26,16 +26,16 @@ pub struct Note {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modified: Option<Time>,
     /// True if it stays at the top of its folder.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub pinned: bool,
     /// True if it is locked with a password. Its text is encrypted, and not here.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub locked: bool,
     /// The hint for the password, which the owner wrote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_hint: Option<String>,
     /// True if it was deleted, and is not yet gone.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub deleted: bool,
     /// The tags in its text, without `#`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -54,10 +54,6 @@ pub struct Note {
     pub doubts: Vec<String>,
 }
 
-fn is_false(value: &bool) -> bool {
-    !*value
-}
-
 /// A line of a note.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Paragraph {
@@ -68,7 +64,7 @@ pub struct Paragraph {
     #[serde(skip_serializing_if = "is_zero")]
     pub indent: u32,
     /// True in a block quote.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub quote: bool,
     /// The text and its attachments, in order.
     pub pieces: Vec<Piece>,
@@ -125,16 +121,16 @@ pub struct Styled {
     /// The text.
     pub text: String,
     /// True for bold text.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub bold: bool,
     /// True for text in italics.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub italic: bool,
     /// True for underlined text.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub underline: bool,
     /// True for text that is struck through.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub strikethrough: bool,
     /// The address of a link.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -192,7 +188,7 @@ pub struct Table {
     /// The cells of each row. All rows have the same length.
     pub rows: Vec<Vec<String>>,
     /// True if the first column is on the right.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub right_to_left: bool,
 }
 

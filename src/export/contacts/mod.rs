@@ -23,11 +23,11 @@ use serde::Serialize;
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
 use crate::content::contacts::{Contacts, Person, Picture};
-use crate::export::Error;
 use crate::export::destination::{Into, Target};
 use crate::export::mark::Mark;
 use crate::export::outcome::Tally;
 use crate::export::record_file::{self, RecordFile};
+use crate::export::{Error, Exported};
 use crate::reader::backup::Backup;
 
 /// The formats of an export of contacts.
@@ -74,14 +74,6 @@ pub struct Report {
     pub unread: Unread,
 }
 
-/// The result of an export, and the error that ended it early, if any.
-pub struct Exported {
-    /// The result so far.
-    pub report: Report,
-    /// The error that ended the export early.
-    pub stopped: Option<Error>,
-}
-
 /// Writes people in one format.
 trait Writer {
     /// Writes a person. `picture` has the path of its file below the target folder.
@@ -97,7 +89,7 @@ pub fn export(
     options: &Options,
     interrupt: &AtomicBool,
     monitor: &dyn Monitor,
-) -> Result<Exported, Error> {
+) -> Result<Exported<Report>, Error> {
     let contacts = Contacts::open(backup)?;
     let mark = Mark::new(backup, "contacts", &options.formats);
     let mut target = Target::open(to, backup.folder(), options.into)?;

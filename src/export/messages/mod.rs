@@ -31,13 +31,13 @@ use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
 use crate::content::contacts::Contacts;
 use crate::content::messages::{Chat, Message, Messages, Period, Which};
-use crate::export::Error;
 pub use crate::export::attachments::{Attachments, Counts};
 use crate::export::attachments::{Files, Wanted};
 use crate::export::destination::{Into, Target};
 use crate::export::mark::Mark;
 use crate::export::outcome::{Listing, Problem, Renamed, Tally};
 use crate::export::workers::{self, Manner};
+use crate::export::{Error, Exported};
 use crate::reader::backup::Backup;
 
 /// The formats of an export of messages.
@@ -114,14 +114,6 @@ pub struct Damage {
     pub why: String,
 }
 
-/// The result of an export, and the error that ended it early, if any.
-pub struct Exported {
-    /// The result so far.
-    pub report: Report,
-    /// The error that ended the export early.
-    pub stopped: Option<Error>,
-}
-
 /// A conversation that is being exported.
 struct Talk<'a> {
     /// The conversation; `None` for messages that belong to none.
@@ -152,7 +144,7 @@ pub fn export(
     options: &Options,
     interrupt: &AtomicBool,
     monitor: &dyn Monitor,
-) -> Result<Exported, Error> {
+) -> Result<Exported<Report>, Error> {
     check(backup, options)?;
     let mut messages = Messages::open(backup)?;
     let job = Job {
@@ -185,7 +177,7 @@ impl Job<'_> {
         to: &Path,
         options: &Options,
         (interrupt, monitor): (&AtomicBool, &dyn Monitor),
-    ) -> Result<Exported, Error> {
+    ) -> Result<Exported<Report>, Error> {
         let source = self.source;
         let all = source.chats()?;
         let chats = chosen(&all, &options.chats)?;

@@ -19,7 +19,6 @@ use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
 use crate::content::Presence;
 use crate::content::notes::{self, Attachment, Note, Notes};
-use crate::export::Error;
 pub use crate::export::attachments::{Attachments, Counts};
 use crate::export::attachments::{Files, Wanted};
 use crate::export::destination::{Into, Target};
@@ -27,6 +26,7 @@ use crate::export::mark::Mark;
 use crate::export::outcome::{Listing, Problem, Renamed, Tally};
 use crate::export::record_file::{self, RecordFile};
 use crate::export::workers::{self, Manner};
+use crate::export::{Error, Exported};
 use crate::reader::backup::Backup;
 
 /// The formats of an export of notes.
@@ -94,14 +94,6 @@ pub struct Damage {
     pub why: String,
 }
 
-/// The result of an export, and the error that ended it early, if any.
-pub struct Exported {
-    /// The result so far.
-    pub report: Report,
-    /// The error that ended the export early.
-    pub stopped: Option<Error>,
-}
-
 /// The place of a note below the target folder.
 struct Place {
     /// The names of its folders and its own, without an extension.
@@ -144,7 +136,7 @@ pub fn export(
     options: &Options,
     interrupt: &AtomicBool,
     monitor: &dyn Monitor,
-) -> Result<Exported, Error> {
+) -> Result<Exported<Report>, Error> {
     if options.attachments == Attachments::Link && backup.is_encrypted() {
         return Err(Error::LinksToEncrypted);
     }

@@ -35,12 +35,12 @@ use crate::base::progress::{Monitor, Phase};
 use crate::content;
 use crate::content::contacts::{Contacts, Directory, Region};
 use crate::content::messages::Period;
-use crate::export::Error;
 use crate::export::destination::{Into, Target};
 use crate::export::mark::Mark;
 use crate::export::messages::Counts;
 use crate::export::outcome::{Listing, Problem, Renamed, Tally};
 use crate::export::workers::{self, Manner, Task};
+use crate::export::{Error, Exported};
 use crate::reader::backup::Backup;
 
 /// The kinds of content that this module exports.
@@ -162,14 +162,6 @@ pub struct Doubtful {
     pub why: String,
 }
 
-/// The result of an export, and the error that ended it early, if any.
-pub struct Exported {
-    /// The result so far.
-    pub report: Report,
-    /// The error that ended the export early.
-    pub stopped: Option<Error>,
-}
-
 /// Exports the records of a kind into a folder.
 pub fn export(
     backup: &Backup,
@@ -178,7 +170,7 @@ pub fn export(
     options: &Options,
     interrupt: &AtomicBool,
     monitor: &dyn Monitor,
-) -> Result<Exported, Error> {
+) -> Result<Exported<Report>, Error> {
     let dry_run = options.into.dry_run;
     // A kind that is not there fails before anything is written.
     let source = Source::open(backup, what)?;

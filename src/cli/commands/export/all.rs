@@ -7,11 +7,8 @@ use crate::cli::afterwards;
 use crate::cli::args::destination::{CONTINUES, IntoArgs};
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
-use crate::cli::ctrl_c::interrupt;
-use crate::cli::exit;
+use crate::cli::commands::exporting;
 use crate::cli::render::all::tell;
-use crate::cli::render::output;
-use crate::cli::render::progress::Show;
 
 /// Export every kind of content into folders of one folder, with an index page
 ///
@@ -37,28 +34,17 @@ impl All {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         afterwards::note(CONTINUES);
-        let show = Show::new(self.output.style());
-        let watch = show.watch(None, None);
         let options = Options {
             into: self.into.how(),
             records: self.records,
         };
-        let exported = self.read.open().and_then(|backup| {
-            let to = &self.into.to;
-            Ok(all::export(&backup, to, &options, &interrupt(), &watch)?)
-        });
-        watch.finish();
-        let json = self.output.json;
-        match exported {
-            Err(e) => output::failure(&e, None, json),
-            Ok(exported) => {
-                let code = tell(&exported.report, self.output.style());
-                match exported.stopped {
-                    Some(e) => output::failure(&e.into(), None, json),
-                    None if watch.had_problems() => exit::DONE_WITH_PROBLEMS,
-                    None => code,
-                }
-            }
-        }
+        exporting::run(
+            &self.read,
+            &self.output,
+            |backup, interrupt, monitor| {
+                all::export(backup, &self.into.to, &options, interrupt, monitor)
+            },
+            tell,
+        )
     }
 }

@@ -6,11 +6,8 @@ use idev_backup::export::contacts::{self, Format, Options};
 use crate::cli::args::destination::IntoArgs;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
-use crate::cli::ctrl_c::interrupt;
-use crate::cli::exit;
+use crate::cli::commands::exporting;
 use crate::cli::render::contacts::tell;
-use crate::cli::render::output;
-use crate::cli::render::progress::Show;
 
 /// Export the contacts with their pictures
 ///
@@ -46,51 +43,26 @@ enum Formats {
 impl Contacts {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        let show = Show::new(self.output.style());
-        let watch = show.watch(None, None);
         let options = Options {
             into: self.into.how(),
             formats: self.formats(),
         };
-        let exported = self.read.open().and_then(|backup| {
-            let to = &self.into.to;
-            Ok(contacts::export(
-                &backup,
-                to,
-                &options,
-                &interrupt(),
-                &watch,
-            )?)
-        });
-        watch.finish();
-        let json = self.output.json;
-        match exported {
-            Err(e) => output::failure(&e, None, json),
-            Ok(exported) => {
-                let code = tell(&exported.report, self.output.style());
-                match exported.stopped {
-                    Some(e) => output::failure(&e.into(), None, json),
-                    None if watch.had_problems() => exit::DONE_WITH_PROBLEMS,
-                    None => code,
-                }
-            }
-        }
+        exporting::run(
+            &self.read,
+            &self.output,
+            |backup, interrupt, monitor| {
+                contacts::export(backup, &self.into.to, &options, interrupt, monitor)
+            },
+            tell,
+        )
     }
 
-    /// Returns the formats, each once.
     fn formats(&self) -> Vec<Format> {
-        let mut formats = Vec::new();
-        for format in &self.format {
-            let format = match format {
-                Formats::Vcf => Format::Vcard,
-                Formats::Html => Format::Html,
-                Formats::Jsonl => Format::Jsonl,
-                Formats::Csv => Format::Csv,
-            };
-            if !formats.contains(&format) {
-                formats.push(format);
-            }
-        }
-        formats
+        exporting::formats(&self.format, |format| match format {
+            Formats::Vcf => Format::Vcard,
+            Formats::Html => Format::Html,
+            Formats::Jsonl => Format::Jsonl,
+            Formats::Csv => Format::Csv,
+        })
     }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
 use idev_backup::base::progress::Monitor;
-use idev_backup::export::Error;
-use idev_backup::export::messages::{Exported, Format, Options};
+use idev_backup::export::messages::{Format, Options, Report};
+use idev_backup::export::{Error, Exported};
 use idev_backup::reader::Backup;
 
 use crate::cli::afterwards;
@@ -14,14 +14,12 @@ use crate::cli::args::content::{AttachmentsArgs, PeriodArgs};
 use crate::cli::args::destination::{CONTINUES, IntoArgs};
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
-use crate::cli::ctrl_c::interrupt;
-use crate::cli::exit;
+use crate::cli::commands::exporting;
 use crate::cli::render::messages::tell;
-use crate::cli::render::output;
-use crate::cli::render::progress::Show;
 
 /// An export of conversations.
-type Export = fn(&Backup, &Path, &Options, &AtomicBool, &dyn Monitor) -> Result<Exported, Error>;
+type Export =
+    fn(&Backup, &Path, &Options, &AtomicBool, &dyn Monitor) -> Result<Exported<Report>, Error>;
 
 /// Options of the commands that export conversations.
 #[derive(Args)]
@@ -61,8 +59,6 @@ impl Conversations {
     /// Runs an export and returns its exit code.
     pub fn run(&self, export: Export) -> u8 {
         afterwards::note(CONTINUES);
-        let show = Show::new(self.output.style());
-        let watch = show.watch(None, None);
         let options = Options {
             into: self.into.how(),
             formats: self.formats(),
@@ -70,39 +66,22 @@ impl Conversations {
             chats: self.chat.clone(),
             attachments: self.attachments.how(),
         };
-        let exported = self.read.open().and_then(|backup| {
-            let to = &self.into.to;
-            Ok(export(&backup, to, &options, &interrupt(), &watch)?)
-        });
-        watch.finish();
-        let json = self.output.json;
-        match exported {
-            Err(e) => output::failure(&e, None, json),
-            Ok(exported) => {
-                let code = tell(&exported.report, self.output.style());
-                match exported.stopped {
-                    Some(e) => output::failure(&e.into(), None, json),
-                    None if watch.had_problems() => exit::DONE_WITH_PROBLEMS,
-                    None => code,
-                }
-            }
-        }
+        exporting::run(
+            &self.read,
+            &self.output,
+            |backup, interrupt, monitor| {
+                export(backup, &self.into.to, &options, interrupt, monitor)
+            },
+            tell,
+        )
     }
 
-    /// Returns the formats, each once.
     fn formats(&self) -> Vec<Format> {
-        let mut formats = Vec::new();
-        for format in &self.format {
-            let format = match format {
-                Formats::Html => Format::Html,
-                Formats::Jsonl => Format::Jsonl,
-                Formats::Csv => Format::Csv,
-                Formats::Txt => Format::Text,
-            };
-            if !formats.contains(&format) {
-                formats.push(format);
-            }
-        }
-        formats
+        exporting::formats(&self.format, |format| match format {
+            Formats::Html => Format::Html,
+            Formats::Jsonl => Format::Jsonl,
+            Formats::Csv => Format::Csv,
+            Formats::Txt => Format::Text,
+        })
     }
 }

@@ -8,11 +8,8 @@ use crate::cli::args::content::AttachmentsArgs;
 use crate::cli::args::destination::{CONTINUES, IntoArgs};
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
-use crate::cli::ctrl_c::interrupt;
-use crate::cli::exit;
+use crate::cli::commands::exporting;
 use crate::cli::render::notes::tell;
-use crate::cli::render::output;
-use crate::cli::render::progress::Show;
 
 /// Export notes with their folders, styles, tables and attachments
 ///
@@ -50,45 +47,26 @@ impl Notes {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         afterwards::note(CONTINUES);
-        let show = Show::new(self.output.style());
-        let watch = show.watch(None, None);
         let options = Options {
             into: self.into.how(),
             formats: self.formats(),
             attachments: self.attachments.how(),
         };
-        let exported = self.read.open().and_then(|backup| {
-            let to = &self.into.to;
-            Ok(notes::export(&backup, to, &options, &interrupt(), &watch)?)
-        });
-        watch.finish();
-        let json = self.output.json;
-        match exported {
-            Err(e) => output::failure(&e, None, json),
-            Ok(exported) => {
-                let code = tell(&exported.report, self.output.style());
-                match exported.stopped {
-                    Some(e) => output::failure(&e.into(), None, json),
-                    None if watch.had_problems() => exit::DONE_WITH_PROBLEMS,
-                    None => code,
-                }
-            }
-        }
+        exporting::run(
+            &self.read,
+            &self.output,
+            |backup, interrupt, monitor| {
+                notes::export(backup, &self.into.to, &options, interrupt, monitor)
+            },
+            tell,
+        )
     }
 
-    /// Returns the formats, each once.
     fn formats(&self) -> Vec<Format> {
-        let mut formats = Vec::new();
-        for format in &self.format {
-            let format = match format {
-                Formats::Md => Format::Markdown,
-                Formats::Html => Format::Html,
-                Formats::Jsonl => Format::Jsonl,
-            };
-            if !formats.contains(&format) {
-                formats.push(format);
-            }
-        }
-        formats
+        exporting::formats(&self.format, |format| match format {
+            Formats::Md => Format::Markdown,
+            Formats::Html => Format::Html,
+            Formats::Jsonl => Format::Jsonl,
+        })
     }
 }

@@ -8,15 +8,12 @@ use crate::cli::args::content::PeriodArgs;
 use crate::cli::args::destination::{CONTINUES, IntoArgs};
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
-use crate::cli::ctrl_c::interrupt;
-use crate::cli::exit;
-use crate::cli::render::output;
-use crate::cli::render::progress::Show;
+use crate::cli::commands::exporting;
 use crate::cli::render::records::tell;
 
 /// Options that these commands share.
 #[derive(Args)]
-pub struct RecordArgs<F: ValueEnum + Clone + Send + Sync + 'static> {
+pub struct RecordArgs<F: ValueEnum + Copy + Send + Sync + 'static> {
     #[command(flatten)]
     read: ReadArgs,
     #[command(flatten)]
@@ -75,58 +72,33 @@ impl From<Formats> for Format {
     }
 }
 
-impl<F: ValueEnum + Clone + Send + Sync + 'static> RecordArgs<F>
+impl<F: ValueEnum + Copy + Send + Sync + 'static> RecordArgs<F>
 where
     Format: From<F>,
 {
     /// Exports a kind and returns the exit code. `usual` is the format if none is asked for.
     pub fn run(&self, what: What, usual: Format) -> u8 {
         afterwards::note(CONTINUES);
-        let show = Show::new(self.output.style());
-        let watch = show.watch(None, None);
         let options = Options {
             into: self.into.how(),
             formats: self.formats(usual),
             period: self.period.period(),
         };
-        let exported = self.read.open().and_then(|backup| {
-            let to = &self.into.to;
-            Ok(records::export(
-                &backup,
-                to,
-                what,
-                &options,
-                &interrupt(),
-                &watch,
-            )?)
-        });
-        watch.finish();
-        let json = self.output.json;
-        match exported {
-            Err(e) => output::failure(&e, None, json),
-            Ok(exported) => {
-                let code = tell(&exported.report, self.output.style());
-                match exported.stopped {
-                    Some(e) => output::failure(&e.into(), None, json),
-                    None if watch.had_problems() => exit::DONE_WITH_PROBLEMS,
-                    None => code,
-                }
-            }
-        }
+        exporting::run(
+            &self.read,
+            &self.output,
+            |backup, interrupt, monitor| {
+                records::export(backup, &self.into.to, what, &options, interrupt, monitor)
+            },
+            tell,
+        )
     }
 
     /// Returns the formats, each once.
     fn formats(&self, usual: Format) -> Vec<Format> {
-        let mut formats = Vec::new();
-        for format in &self.format {
-            let format = Format::from(format.clone());
-            if !formats.contains(&format) {
-                formats.push(format);
-            }
+        match exporting::formats(&self.format, Format::from) {
+            none if none.is_empty() => vec![usual],
+            formats => formats,
         }
-        if formats.is_empty() {
-            formats.push(usual);
-        }
-        formats
     }
 }
