@@ -418,6 +418,15 @@ fn program_backs_up_over_wifi() {
     let store = ["--new-store", "--store", store.to_str().unwrap()];
     // Without the pair record, nothing is found.
     ran(&[&["devices"], &over_wifi[..]].concat(), false, 4);
+    let said = ran(
+        &[&["create"], &store[..], &over_wifi[..]].concat(),
+        false,
+        4,
+    );
+    assert!(
+        said.contains("keeps no pair record") && said.contains("`idev-backup wifi on"),
+        "{said}"
+    );
     let said = ran(&["wifi", "off"], true, 0);
     assert!(
         said.contains("by cable only") && !wireless.wifi.listens(),

@@ -118,6 +118,9 @@ impl Connector {
         {
             return Ok(phone.clone());
         }
+        if matches!(self.daemon, Transport::Network(_)) && self.records.known().is_empty() {
+            return Err(Error::NoneKnown);
+        }
         let Nearby {
             phones, troubled, ..
         } = self.found()?;

@@ -69,6 +69,8 @@ pub enum Error {
         /// The UDID that the phone states.
         says: String,
     },
+    /// Only Wi-Fi may be used, and no pair record is kept that a phone could be recognised by.
+    NoneKnown,
     /// The step is possible by cable only.
     NeedsCable {
         /// The step; completes "cannot ...".
@@ -123,9 +125,10 @@ impl Error {
     /// Returns the kind of failure.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Error::NoDevice { .. } | Error::WhichDevice { .. } | Error::NeedsCable { .. } => {
-                FailureKind::NoDevice
-            }
+            Error::NoDevice { .. }
+            | Error::NoneKnown
+            | Error::WhichDevice { .. }
+            | Error::NeedsCable { .. } => FailureKind::NoDevice,
             Error::Cancelled => FailureKind::Interrupted,
             Error::NotPaired | Error::TrustDenied | Error::TrustTimeout { .. } => {
                 FailureKind::Locked
@@ -220,6 +223,9 @@ impl fmt::Display for Error {
             Error::NoEncryption => f.write_str(
                 "the phone asks for an unencrypted connection, which iPhones have not done since \
                  iOS 5",
+            ),
+            Error::NoneKnown => f.write_str(
+                "no phone can be recognised over Wi-Fi, because this program keeps no pair record",
             ),
             Error::NeedsCable { doing } => {
                 write!(

@@ -45,51 +45,28 @@ pub(crate) fn look(connector: &Connector, network: &Network, known: &[KnownPhone
     if known.is_empty() {
         return nearby;
     }
-    let all_named = |seen: &[Sighting]| {
-        known.iter().all(|phone| {
-            let is_it = |owner: Owner<'_>| matches!(owner, Owner::Named(p) if p.contains(&phone));
-            seen.iter().any(|sighting| is_it(sighting.owner(known)))
-        })
-    };
-    let mut seen = network.sightings(known, LOOK_MAX, all_named);
-    // Those that name a phone of ours first: they need the fewest attempts.
-    seen.sort_by_key(|sighting| !matches!(sighting.owner(known), Owner::Named(_)));
     let mut offers = Offers {
         connector,
         network,
         records: BTreeMap::new(),
         left: OFFERS_MAX,
     };
-    for sighting in &seen {
-        let candidates: Vec<&KnownPhone> = match sighting.owner(known) {
-            Owner::Named(phones) => phones,
-            Owner::Unknown => known.iter().collect(),
-            Owner::Other => Vec::new(),
+    offers.meet(&network.given_sightings(), known, &mut nearby);
+    let is_missing = |phone: &&KnownPhone| !nearby.phones.iter().any(|p| p.udid == phone.udid);
+    // Whoever gave the address of the only phone need not wait for adverts.
+    let missing: Vec<&KnownPhone> = known.iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        let all_named = |seen: &[Sighting]| {
+            missing.iter().all(|phone| {
+                let is_it =
+                    |owner: Owner<'_>| matches!(owner, Owner::Named(p) if p.contains(phone));
+                seen.iter().any(|sighting| is_it(sighting.owner(known)))
+            })
         };
-        let is_named = matches!(sighting.owner(known), Owner::Named(_));
-        let missing = |phone: &&KnownPhone| !nearby.phones.iter().any(|p| p.udid == phone.udid);
-        let candidates: Vec<&KnownPhone> = candidates.into_iter().filter(missing).collect();
-        let was =
-            |phone: &&KnownPhone| network.placed(&phone.udid, &sighting.addresses, TRUSTED_FOR);
-        if let Some(phone) = candidates.iter().find_map(was) {
-            nearby.phones.push(phone);
-            continue;
-        }
-        if candidates.is_empty() {
-            nearby.others += usize::from(!is_named && sighting.advert.is_some());
-            continue;
-        }
-        match offers.make(&sighting.addresses, &candidates) {
-            Ok(phone) => nearby.phones.push(phone),
-            Err(Some(error)) if is_named || sighting.advert.is_none() => {
-                let only = match candidates[..] {
-                    [phone] => Some(phone.udid.clone()),
-                    _ => None,
-                };
-                nearby.troubled.push((only, error));
-            }
-            Err(_) => nearby.others += usize::from(!is_named),
-        }
+        let mut seen = network.heard(known, LOOK_MAX, all_named);
+        // Those that name a phone of ours first: they need the fewest attempts.
+        seen.sort_by_key(|sighting| !matches!(sighting.owner(known), Owner::Named(_)));
+        offers.meet(&seen, known, &mut nearby);
     }
     let found = &nearby.phones;
     let is_found = |udid: &Udid| found.iter().any(|phone| phone.udid == *udid);
@@ -110,6 +87,42 @@ struct Offers<'a> {
 }
 
 impl Offers<'_> {
+    /// Finds out which of the `known` phones the sightings are, and adds them to `nearby`.
+    fn meet(&mut self, seen: &[Sighting], known: &[KnownPhone], nearby: &mut Nearby) {
+        for sighting in seen {
+            let owner = sighting.owner(known);
+            let is_named = matches!(owner, Owner::Named(_));
+            let mut candidates: Vec<&KnownPhone> = match owner {
+                Owner::Named(phones) => phones,
+                Owner::Unknown => known.iter().collect(),
+                Owner::Other => Vec::new(),
+            };
+            candidates.retain(|phone| !nearby.phones.iter().any(|p| p.udid == phone.udid));
+            let network = self.network;
+            let was =
+                |phone: &&KnownPhone| network.placed(&phone.udid, &sighting.addresses, TRUSTED_FOR);
+            if let Some(phone) = candidates.iter().find_map(was) {
+                nearby.phones.push(phone);
+                continue;
+            }
+            if candidates.is_empty() {
+                nearby.others += usize::from(!is_named && sighting.advert.is_some());
+                continue;
+            }
+            match self.make(&sighting.addresses, &candidates) {
+                Ok(phone) => nearby.phones.push(phone),
+                Err(Some(error)) if is_named || sighting.advert.is_none() => {
+                    let only = match candidates[..] {
+                        [phone] => Some(phone.udid.clone()),
+                        _ => None,
+                    };
+                    nearby.troubled.push((only, error));
+                }
+                Err(_) => nearby.others += usize::from(!is_named),
+            }
+        }
+    }
+
     /// Offers the records of `candidates` at each address until one is accepted. Otherwise returns
     /// the most telling error: that of a phone that knows this computer, else the first.
     fn make(

@@ -45,6 +45,9 @@ pub fn device(error: &device::Error) -> Option<String> {
             `idev-backup pair`. If you are sure that it is your phone, `--any-certificate` skips \
             this check"
         }
+        Error::NoneKnown => {
+            "connect the phone with its cable and run `idev-backup wifi on`, which keeps its record"
+        }
         Error::NeedsCable { .. } => {
             "connect the phone with its cable and run the same command again"
         }

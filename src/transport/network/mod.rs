@@ -158,14 +158,8 @@ impl Network {
         &self.shared.options.addresses
     }
 
-    /// Returns what is seen, once `enough` is true of it, or `wait` after the first call of this
-    /// function.
-    pub fn sightings(
-        &self,
-        known: &[KnownPhone],
-        wait: Duration,
-        enough: impl FnMut(&[Sighting]) -> bool,
-    ) -> Vec<Sighting> {
+    /// Returns the addresses that the user gave, as sightings of unknown phones.
+    pub(crate) fn given_sightings(&self) -> Vec<Sighting> {
         let mut seen = Vec::new();
         for address in self.given() {
             // An unknown name is a phone that is not there.
@@ -177,12 +171,13 @@ impl Network {
                 });
             }
         }
-        seen.extend(self.heard(known, wait, enough));
         seen
     }
 
+    /// Returns what phones advertise, once `enough` is true of it, or `wait` after the first call
+    /// of this function.
     #[cfg(feature = "network")]
-    fn heard(
+    pub(crate) fn heard(
         &self,
         known: &[KnownPhone],
         wait: Duration,
@@ -203,7 +198,7 @@ impl Network {
     }
 
     #[cfg(not(feature = "network"))]
-    fn heard(
+    pub(crate) fn heard(
         &self,
         _known: &[KnownPhone],
         _wait: Duration,
