@@ -149,7 +149,7 @@ fn everything_is_exported() {
         records: false,
         ..options(false)
     };
-    assert!(matches!(run(&other, &no), Err(Error::NotEmpty(_))));
+    assert!(matches!(run(&other, &no), Err(Error::OtherExport(_))));
     let report = run(&options(false), &no).unwrap().report;
     assert!(report.complete && report.resumed);
     let failed: Vec<_> = report

@@ -229,7 +229,7 @@ fn interrupted_export_goes_on() {
         ..options()
     };
     let refused = export(&backup, &to, &other).unwrap_err();
-    assert!(matches!(refused, Error::NotEmpty(_)), "{refused}");
+    assert!(matches!(refused, Error::OtherExport(_)), "{refused}");
     let report = export(&backup, &to, &options()).unwrap();
     assert!(report.resumed && report.complete && report.attachments.there == 0);
     let whole = rig::tree(&to);

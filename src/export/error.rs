@@ -25,6 +25,9 @@ pub enum Error {
     /// The target folder holds files already, and none of them is from an earlier run.
     #[error("{} is not empty and no earlier run filled it, so nothing was written", .0.display())]
     NotEmpty(PathBuf),
+    /// The target folder holds an export of another backup, or one with other options.
+    #[error("{} holds the export of another backup, or one with other options", .0.display())]
+    OtherExport(PathBuf),
     /// The target folder contains the backup, or the other way round.
     #[error("{} and the backup {} are inside each other", .target.display(), .backup.display())]
     AroundBackup {

@@ -42,7 +42,11 @@ impl Mark {
     pub(crate) fn admits(&self, target: &Target) -> Result<bool, Error> {
         let is_marked = target.holds_files() && self.is_in(target.root());
         if target.must_be_known() && !is_marked {
-            return Err(Error::NotEmpty(target.root().to_path_buf()));
+            let root = target.root();
+            return Err(match plain_file::open(&root.join(NAME)) {
+                Ok(_) => Error::OtherExport(root.to_path_buf()),
+                Err(_) => Error::NotEmpty(root.to_path_buf()),
+            });
         }
         Ok(is_marked)
     }

@@ -76,7 +76,7 @@ pub fn export(error: &export::Error) -> Option<String> {
     let hint = match error {
         Error::Read(e) => return read(e),
         Error::Target { cause, .. } => target(cause),
-        Error::NotEmpty(_) => {
+        Error::NotEmpty(_) | Error::OtherExport(_) => {
             "name a folder that is empty or does not exist yet, or add --overwrite to fill this \
             one and replace files in it"
         }
