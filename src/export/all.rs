@@ -228,7 +228,7 @@ fn conversations_into(
                 report.attachments.exported + report.attachments.there,
             ),
         ],
-        undecodable: report.undecodable + report.damage.count,
+        undecodable: report.undecodable + report.damage.count + report.doubtful.count,
         only_in_icloud: report.attachments.only_in_icloud,
         missing: report.attachments.missing,
         problems: report.problems.count,

@@ -12,6 +12,7 @@ pub fn tell(report: &Report, style: output::Style) -> u8 {
     let is_good = report.problems.count == 0
         && report.undecodable == 0
         && report.damage.count == 0
+        && report.doubtful.count == 0
         && report.no_names.is_none()
         && report.complete;
     exported::tell("exported", report, (is_good, &report.unread), style, text)
@@ -57,13 +58,15 @@ fn text(report: &Report) -> Vec<String> {
             "messages cannot be decoded; they are marked.",
         ),
     ]));
-    for damage in &report.damage.first {
-        let chat = damage
-            .chat
-            .as_deref()
-            .map(|chat| format!("{}: ", output::one_line(chat)));
-        let chat = chat.unwrap_or_default();
-        lines.push(format!("  Messages are missing: {chat}{}.", damage.why));
+    for (parts, what) in [
+        (&report.damage, "Messages are missing"),
+        (&report.doubtful, "Doubtful"),
+    ] {
+        for part in &parts.first {
+            let chat = part.chat.as_deref().map(output::one_line);
+            let chat = chat.map_or_else(String::new, |chat| format!("{chat}: "));
+            lines.push(format!("  {what}: {chat}{}.", part.why));
+        }
     }
     lines.extend(problems(&report.problems));
     lines.extend(renamed(&report.renamed));

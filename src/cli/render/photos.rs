@@ -1,6 +1,6 @@
 //! Reports which photos `export` wrote.
 
-use idev_backup::base::units::{counted, size};
+use idev_backup::base::units::{count, counted, size};
 use idev_backup::export::photos::Report;
 
 use super::exported;
@@ -14,32 +14,33 @@ pub fn tell(report: &Report, style: output::Style) -> u8 {
 }
 
 fn text(report: &Report) -> Vec<String> {
-    let amount = format!(
-        "{} in {}, {},",
-        match report.photos {
-            1 => "1 photo or video".to_owned(),
-            many => format!(
-                "{} photos and videos",
-                idev_backup::base::units::count(many)
-            ),
-        },
-        counted(report.files, "file"),
-        size(report.bytes)
-    );
+    let photos = match report.photos {
+        1 => "1 photo or video".to_owned(),
+        many => format!("{} photos and videos", count(many)),
+    };
+    // A repeated export writes no files, since all are there.
+    let amount = match report.files {
+        0 => photos,
+        files => format!(
+            "{photos} in {}, {},",
+            counted(files, "file"),
+            size(report.bytes)
+        ),
+    };
     let mut lines = vec![match (report.dry_run, report.complete) {
         (true, _) => format!("Would export {amount} into {}.", report.to),
         (false, true) => format!("Exported {amount} into {}.", report.to),
         (false, false) => format!(
             "STOPPED. Exported {} of {} into {}.",
             counted(report.files, "file"),
-            idev_backup::base::units::count(report.chosen),
+            count(report.chosen),
             report.to
         ),
     }];
     if report.only_in_icloud > 0 {
         lines.push(format!(
             "  {} more {} only in iCloud: the phone had no file of {} that a backup could hold.",
-            idev_backup::base::units::count(report.only_in_icloud),
+            count(report.only_in_icloud),
             if report.only_in_icloud == 1 {
                 "is"
             } else {

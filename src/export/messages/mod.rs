@@ -95,6 +95,8 @@ pub struct Report {
     pub attachments: Counts,
     /// The parts of the database that cannot be read, so that messages are missing.
     pub damage: Listing<Damage>,
+    /// The exported messages whose date cannot be right.
+    pub doubtful: Listing<Damage>,
     /// The problems with single files.
     pub problems: Listing<Problem>,
     /// The files that got a number or another name because their own was taken or the disk cannot
@@ -104,7 +106,7 @@ pub struct Report {
     pub unread: Unread,
 }
 
-/// A part of the database that cannot be read.
+/// A part of the database that cannot be read, or that cannot be right.
 #[derive(Debug, Clone, Serialize)]
 pub struct Damage {
     /// The title of the conversation that is not complete.
@@ -403,7 +405,7 @@ impl Run<'_, '_> {
         self.report.undecodable += u64::from(message.undecodable.is_some());
         if let Some(why) = self.source.doubt(message) {
             let chat = Some(talk.title.clone());
-            self.report.damage.add(Damage { chat, why });
+            self.report.doubtful.add(Damage { chat, why });
         }
         for attachment in message.attachments_mut() {
             let wanted = Wanted {
