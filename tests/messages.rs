@@ -73,6 +73,15 @@ fn every_message_is_in_every_format() {
     assert_eq!(records.len(), guids.len());
     assert_eq!(report.messages, records.len() as u64);
     assert_eq!((report.undecodable, report.deleted), (1, 2));
+    // The messages of the years 4001 and 1601 are exported and named.
+    let whys: Vec<&str> = (report.doubtful.first.iter().map(|one| one.why.as_str())).collect();
+    assert!(
+        whys.len() == 2
+            && ["4001", "1601"]
+                .iter()
+                .all(|year| whys.iter().any(|why| why.ends_with(year))),
+        "{whys:?}"
+    );
     let chats = lines(&to, "chats.jsonl");
     assert_eq!(chats.len() + 1, report.chats as usize);
     let ids: Vec<&Value> = chats.iter().map(|chat| &chat["id"]).collect();

@@ -46,6 +46,8 @@ const PATH: &str = "Library/SMS/sms.db";
 const ROWS_MAX: usize = 4 << 20;
 /// The most characters of a message that a reply quotes.
 const QUOTE_MAX: usize = 200;
+/// The years in which a phone can have sent messages: the first iPhone is from 2007.
+pub(crate) const YEARS: std::ops::RangeInclusive<i16> = 2007..=2100;
 
 /// The messages of an open backup.
 pub struct Messages {

@@ -40,7 +40,7 @@ const ROWS_MAX: usize = 4 << 20;
 /// The most characters of a message that a reply quotes.
 const QUOTE_MAX: usize = 200;
 /// The years in which WhatsApp can have sent messages: it began in 2009.
-const YEARS: std::ops::RangeInclusive<i16> = 2009..=2100;
+pub(crate) const YEARS: std::ops::RangeInclusive<i16> = 2009..=2100;
 /// The numbers of `ZSESSIONTYPE`.
 const GROUP: i64 = 1;
 const STATUS: i64 = 3;
@@ -165,12 +165,6 @@ impl WhatsApp {
             }
             each(message)
         })
-    }
-
-    /// Returns the reason to doubt the date of a message.
-    pub fn doubt(message: &Message) -> Option<String> {
-        let year = message.time?.year();
-        (!YEARS.contains(&year)).then(|| format!("the date of a message is in the year {year}"))
     }
 
     fn message(&self, row: &rusqlite::Row<'_>) -> Message {

@@ -1,7 +1,9 @@
 //! The applications whose conversations are exported alike.
 
+use std::ops::RangeInclusive;
+
 use crate::content;
-use crate::content::messages::{Chat, Message, Messages, Period, Which};
+use crate::content::messages::{self, Chat, Message, Messages, Period, Which};
 use crate::content::whatsapp::{self, WhatsApp};
 
 /// An application with conversations.
@@ -32,8 +34,8 @@ pub(crate) trait Source {
         each: &mut dyn FnMut(Message) -> bool,
     ) -> Result<(), content::Error>;
 
-    /// Returns the reason to doubt the date of a message.
-    fn doubt(&self, message: &Message) -> Option<String>;
+    /// Returns the years in which it can have sent messages.
+    fn years(&self) -> RangeInclusive<i16>;
 }
 
 impl Source for Messages {
@@ -70,8 +72,8 @@ impl Source for Messages {
         self.each(which, period, each)
     }
 
-    fn doubt(&self, _: &Message) -> Option<String> {
-        None
+    fn years(&self) -> RangeInclusive<i16> {
+        messages::YEARS
     }
 }
 
@@ -109,7 +111,7 @@ impl Source for WhatsApp {
         self.each(which, period, each)
     }
 
-    fn doubt(&self, message: &Message) -> Option<String> {
-        WhatsApp::doubt(message)
+    fn years(&self) -> RangeInclusive<i16> {
+        whatsapp::YEARS
     }
 }
