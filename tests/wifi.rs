@@ -402,6 +402,25 @@ fn watch_backs_up_over_wifi() {
     });
 }
 
+/// Checks that a record without the Wi-Fi address is offered nevertheless, and that one without the
+/// HostID is named.
+#[test]
+fn incomplete_pair_records_are_used_or_named() {
+    let wireless = Wireless::new();
+    let file = wireless.pairing().join(format!("{UDID}.plist"));
+    let drop_key = |key: &str| {
+        let mut record: plist::Dictionary = plist::from_file(&file).unwrap();
+        assert!(record.remove(key).is_some(), "{key}");
+        plist::to_file_xml(&file, &record).unwrap();
+    };
+    drop_key("WiFiMACAddress");
+    assert_eq!(wireless.connector().phone(None).unwrap().via, Via::Network);
+    drop_key("HostID");
+    let e = wireless.connector().phone(None).unwrap_err();
+    assert!(matches!(&e, device::Error::BadRecord { .. }), "{e}");
+    assert!(e.to_string().contains("HostID"), "{e}");
+}
+
 /// Checks the whole way with the program: pair and switch on by cable, and back up over Wi-Fi.
 #[test]
 fn program_backs_up_over_wifi() {

@@ -119,7 +119,7 @@ impl Connector {
             return Ok(phone.clone());
         }
         if matches!(self.daemon, Transport::Network(_)) && self.records.known().is_empty() {
-            return Err(Error::NoneKnown);
+            return Err(self.records.defect().unwrap_or(Error::NoneKnown));
         }
         let Nearby {
             phones, troubled, ..

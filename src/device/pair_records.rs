@@ -81,9 +81,9 @@ impl Records {
         Err(Error::NotPaired)
     }
 
-    /// Returns what identifies each phone on the network, for all phones whose record can be found:
-    /// in our folder, and in that of a daemon. A daemon itself does not list its records.
-    pub(crate) fn known(&self) -> Vec<KnownPhone> {
+    /// Returns the phones whose record can be found: in our folder, and in that of a daemon. A daemon
+    /// itself does not list its records.
+    fn udids(&self) -> BTreeSet<Udid> {
         let mut udids = BTreeSet::new();
         for folder in [&self.folder, &self.daemons_folder] {
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -93,7 +93,12 @@ impl Records {
                 udids.extend(stem.and_then(|stem| stem.parse::<Udid>().ok()));
             }
         }
-        let known = udids.into_iter().filter_map(|udid| {
+        udids
+    }
+
+    /// Returns what identifies each phone on the network, for all whose record can be read.
+    pub(crate) fn known(&self) -> Vec<KnownPhone> {
+        let known = self.udids().into_iter().filter_map(|udid| {
             let record = self.load(&udid).ok()?;
             let mac = record.wifi_mac_address.as_deref();
             Some(KnownPhone {
@@ -104,6 +109,14 @@ impl Records {
         });
         known.collect()
     }
+
+    /// Returns the error of the first record that cannot be read.
+    pub(crate) fn defect(&self) -> Option<Error> {
+        self.udids()
+            .into_iter()
+            .find_map(|udid| self.load(&udid).err())
+    }
+
     /// Keeps a copy of a phone's record in our folder, since a daemon that udev starts does not run
     /// while the phone is reached over Wi-Fi. `wifi_mac` completes a record that lacks the address.
     pub(crate) fn keep_copy(&self, udid: &Udid, wifi_mac: Option<String>) -> Result<(), Error> {
