@@ -4,7 +4,7 @@ with the keyboard. The simulated phone has scripts in names, texts and files; no
 
     python3 tests/peers/browser.py target/release/idev-backup
 
-Needs Chromium. The screenshots stay in target/peers/stage/browser/shots.
+Needs Chromium. The screenshots stay in target/peers/browser/shots.
 """
 
 import base64
