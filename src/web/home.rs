@@ -112,7 +112,7 @@ fn phone_card(site: &Site, overview: &Overview, phone: &Phone, now: SystemTime) 
                 a.button href=(backup_link(site, newest)) { "Look into the newest backup" }
                 " "
             }
-            a href=(to) { "All " (counted(phone.snapshots, "backup")) }
+            a href=(to) { @if phone.snapshots > 1 { "All " } (counted(phone.snapshots, "backup")) }
             @if phone.bytes > 0 { span.soft { " " (size(phone.bytes)) } }
         }
     }
