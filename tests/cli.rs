@@ -96,11 +96,32 @@ fn usage_errors_exit_with_two() {
         let ran = runs(&rig, &[command, "--help"], 0);
         assert!(ran.out.contains("Example:"), "{}", ran.out);
     }
-    assert!(
-        runs(&rig, &["--version"], 0)
-            .out
-            .starts_with("idev-backup ")
-    );
+}
+
+/// Checks that `-V` prints one line, and that `--version` adds what the program was built from.
+#[test]
+fn long_version_names_the_build() {
+    let rig = Rig::new();
+    let short = runs(&rig, &["-V"], 0).out;
+    let expected = concat!("idev-backup ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(short, expected);
+    let long = runs(&rig, &["--version"], 0).out;
+    assert!(long.starts_with(&short), "{long}");
+    let value = |name: &str| {
+        let line = long.lines().find_map(|line| line.trim().strip_prefix(name));
+        let value = line.map(str::trim).filter(|value| !value.is_empty());
+        value
+            .unwrap_or_else(|| panic!("no {name}: {long}"))
+            .to_owned()
+    };
+    assert!(value("commit").starts_with("unknown") || value("commit").len() >= 12);
+    assert!(value("target").contains(std::env::consts::ARCH), "{long}");
+    let has_usb = cfg!(all(feature = "usb", not(target_os = "macos")));
+    assert_eq!(value("features").contains("usb"), cfg!(feature = "usb"));
+    assert!(value("SQLite").starts_with("3."), "{long}");
+    assert_eq!(value("libusb").starts_with("1.0."), has_usb, "{long}");
+    let verbose = runs(&rig, &["--version", "--verbose"], 0).out;
+    assert_eq!(verbose, long);
 }
 
 /// Checks that commands exit with 4 if they find no phone or no daemon.

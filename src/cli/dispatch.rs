@@ -17,13 +17,13 @@ use crate::cli::refusal::refuse;
 use crate::cli::render::output;
 use crate::cli::render::typed::{self, Typed};
 use crate::cli::screen::SCREEN;
-use crate::cli::{commands, exit};
+use crate::cli::{commands, exit, version};
 
 /// Back up iPhones and iPads to folders that any tool can read, and verify the backups
 ///
 /// Connect a phone with its cable, unlock it, and run:  idev-backup create
 #[derive(Parser)]
-#[command(version, subcommand_required = true, max_term_width = 100, override_help = SCREEN)]
+#[command(version, long_version = version::details(), subcommand_required = true, max_term_width = 100, override_help = SCREEN)]
 struct Cli {
     /// Use this config file [default: idev-backup/config.toml in the platform's configuration
     /// folder]

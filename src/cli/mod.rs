@@ -13,5 +13,6 @@ mod new_file;
 mod refusal;
 mod render;
 mod screen;
+mod version;
 
 pub use dispatch::run;

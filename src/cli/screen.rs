@@ -26,7 +26,8 @@ Options:
   -q, --quiet          Print only problems and the data that was asked for
   -h                   Show this help; after a command, its most used options
       --help           Show this help; after a command, all of its options
-  -V, --version        Show the version
+  -V                   Show the version
+      --version        Show the version and what it was built from
 
 No phone at hand? `idev-backup demo` backs up a simulated one.
 ";
