@@ -15,7 +15,7 @@ use idev_backup::device::connector::Connector;
 use idev_backup::device::trust;
 use idev_backup::doctor::computer::Places;
 use idev_backup::doctor::{Level, Line, Options, Report, examine};
-use idev_backup::history::change;
+use idev_backup::history::{change, list};
 use idev_backup::simulator::{Password, PhoneConfig, Trust};
 use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
@@ -289,8 +289,12 @@ fn missing_store_is_reported() {
 #[test]
 fn interrupted_draft_and_old_backup_reported() {
     let rig = Rig::backed_up();
-    rig.phone.suffer(&["cut-at:20".parse().unwrap()]);
-    rig.try_create(&options(), &Silent).unwrap_err();
+    rig.phone.suffer(&["cut-after:400000".parse().unwrap()]);
+    let full = idev_backup::backup::create::Options {
+        full: true,
+        ..options()
+    };
+    rig.try_create(&full, &Silent).unwrap_err();
     let report = examined(&rig);
     told(&report, Level::Warning, "draft", "interrupted");
     told(&report, Level::Ok, "backup", "last good backup");
@@ -701,6 +705,36 @@ fn phones_of_one_name_are_told_apart() {
         "trust",
         "Mira's iPhone (..6F70) and this computer",
     );
+    // A text that identifies several phones means all of them.
+    let mut options = options_of(&rig);
+    options.device = Some("mira".to_owned());
+    let report = examine(&rig.connector(), &options).unwrap();
+    for udid in ["(..6F70)", "(..002E)"] {
+        told(&report, Level::Ok, "phone", udid);
+    }
+    assert!(
+        !(report.lines.iter()).any(|line| line.says.contains("not connected")),
+        "{report:#?}"
+    );
+}
+
+#[test]
+fn draft_without_files_is_not_reported() {
+    let rig = Rig::backed_up();
+    rig.phone.suffer(&["cut-at:1".parse().unwrap()]);
+    rig.try_create(&options(), &Silent).unwrap_err();
+    let report = examined(&rig);
+    assert!(
+        !report.lines.iter().any(|line| line.topic == "draft"),
+        "{report:#?}"
+    );
+    let look = list::Look {
+        sizes: false,
+        overdue: 7 * DAY,
+        now: SystemTime::now(),
+    };
+    let overview = list::overview(&rig.store, &look).unwrap();
+    assert!(overview.drafts.is_empty());
 }
 
 #[test]

@@ -156,7 +156,7 @@ pub(crate) fn announce(
     let before = status
         .as_ref()
         .and_then(|s| s.date)
-        .map(time::local_text)
+        .map(|date| time::when(&time::rfc3339(date)))
         .unwrap_or_default();
     let (full, why) = match (&status, &manifest, origin) {
         _ if options.full => (true, "as requested".to_owned()),

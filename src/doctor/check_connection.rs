@@ -21,9 +21,9 @@ const SLOW_MBITS: f64 = 12.0;
 const BLOCKS_USB: &str = "the phone is locked or waits for \"Allow\", and blocks the cable except \
     for charging (Settings > Privacy & Security > Wired Accessories)";
 
-/// Returns the findings about the connection to phones. `wanted` is the phone that the user asked
-/// for.
-pub(crate) fn judge(connection: &ConnectionFacts, wanted: Option<&str>) -> Vec<Line> {
+/// Returns the findings about the connection to phones. `wanted` has the UDIDs, or their beginnings,
+/// of the phones that the user asked for.
+pub(crate) fn judge(connection: &ConnectionFacts, wanted: Option<&[String]>) -> Vec<Line> {
     let mut lines = vec![daemon(connection)];
     lines.extend(
         connection
@@ -164,24 +164,32 @@ fn not_seen(place: &str, usb: &OnUsb, by_daemon: bool) -> Line {
     }
 }
 
-fn no_phone(connection: &ConnectionFacts, wanted: Option<&str>) -> Option<Line> {
-    let phones = connection.phones.as_ref().ok()?;
-    let is_wanted = |udid: &str| wanted.is_none_or(|wanted| begins(udid, wanted));
-    if phones.iter().any(|phone| is_wanted(phone.udid.as_str())) {
-        return None;
-    }
-    let none = Error::NoDevice {
-        wanted: wanted.map(str::to_owned),
-        present: phones.iter().map(|phone| phone.udid.to_string()).collect(),
+/// Returns a finding for each wanted phone if none of them is connected.
+fn no_phone(connection: &ConnectionFacts, wanted: Option<&[String]>) -> Vec<Line> {
+    let Ok(phones) = &connection.phones else {
+        return Vec::new();
     };
-    let line = Line::trouble("phone", &none.into());
-    Some(match &connection.on_usb {
-        Some(usb) if usb.is_empty() => line.means(format!(
-            "USB shows no Apple device either: the cable only charges, it is not plugged in, the \
-             phone is off, or {BLOCKS_USB}"
-        )),
-        _ => line.means("it cannot be backed up until it is connected"),
-    })
+    if phones.iter().any(|p| is_wanted(wanted, p.udid.as_str())) {
+        return Vec::new();
+    }
+    let line = |wanted: Option<String>| {
+        let none = Error::NoDevice {
+            wanted,
+            present: phones.iter().map(|phone| phone.udid.to_string()).collect(),
+        };
+        let line = Line::trouble("phone", &none.into());
+        match &connection.on_usb {
+            Some(usb) if usb.is_empty() => line.means(format!(
+                "USB shows no Apple device either: the cable only charges, it is not plugged in, \
+                 the phone is off, or {BLOCKS_USB}"
+            )),
+            _ => line.means("it cannot be backed up until it is connected"),
+        }
+    };
+    match wanted {
+        None => vec![line(None)],
+        Some(wanted) => wanted.iter().map(|text| line(Some(text.clone()))).collect(),
+    }
 }
 
 fn programs(connection: &ConnectionFacts) -> Vec<Line> {
@@ -201,8 +209,13 @@ fn programs(connection: &ConnectionFacts) -> Vec<Line> {
     holders.map(told).collect()
 }
 
+/// Returns true if `wanted` names the phone `udid`, or no phone at all.
+pub(crate) fn is_wanted(wanted: Option<&[String]>, udid: &str) -> bool {
+    wanted.is_none_or(|wanted| wanted.iter().any(|wanted| begins(udid, wanted)))
+}
+
 /// Returns true if `udid` begins with `wanted`, which may lack the dash, as USB serial numbers do.
-pub(crate) fn begins(udid: &str, wanted: &str) -> bool {
+fn begins(udid: &str, wanted: &str) -> bool {
     let plain = |text: &str| text.replace('-', "").to_ascii_lowercase();
     plain(udid).starts_with(&plain(wanted))
 }
@@ -261,7 +274,8 @@ mod tests {
         topic: &str,
         words: &str,
     ) {
-        let lines = judge(connection, wanted);
+        let wanted = wanted.map(|wanted| vec![wanted.to_owned()]);
+        let lines = judge(connection, wanted.as_deref());
         let line = lines.iter().find(|l| l.level == level && l.topic == topic);
         let line = line.unwrap_or_else(|| panic!("{lines:#?}"));
         assert!(format!("{line:?}").contains(words), "{line:#?}");
@@ -281,7 +295,7 @@ mod tests {
         let mut connection = connection();
         connection.programs = None;
         connection.on_usb = None;
-        assert_eq!(judge(&connection, Some("000081300")).len(), 1);
+        assert_eq!(judge(&connection, Some(&["000081300".to_owned()])).len(), 1);
     }
 
     #[test]

@@ -61,11 +61,9 @@ pub fn examine(connector: &Connector, options: &Options) -> Result<Report, Error
         &connector.token,
     )?;
     let wanted = options.device.as_deref();
-    let wanted = wanted.map(|text| udid_of(text, connector, seen, &store_facts));
-    let is_meant = |udid: &str| {
-        let wanted = wanted.as_deref();
-        wanted.is_none_or(|wanted| check_connection::begins(udid, wanted))
-    };
+    let wanted = wanted.map(|text| udids_of(text, connector, seen, &store_facts));
+    let wanted = wanted.as_deref();
+    let is_meant = |udid: &str| check_connection::is_wanted(wanted, udid);
     let mut phones = Vec::new();
     for phone in seen.iter().filter(|p| is_meant(p.udid.as_str())) {
         phones.push(Health::ask(connector, phone.clone(), options.patience)?);
@@ -76,7 +74,7 @@ pub fn examine(connector: &Connector, options: &Options) -> Result<Report, Error
         .phones
         .retain(|stored| is_meant(stored.udid.as_str()));
 
-    let mut lines = check_connection::judge(&connection, wanted.as_deref());
+    let mut lines = check_connection::judge(&connection, wanted);
     lines.extend(check_wifi::judge(&connection.wifi, options.now));
     for phone in &phones {
         let judged = check_phone::judge(phone).into_iter();
@@ -148,27 +146,30 @@ fn tell_apart(
     }
 }
 
-/// Returns the UDID of the one phone that `text` identifies, connected or in the store; else `text`
-/// itself.
-fn udid_of(
+/// Returns the UDIDs of the phones that `text` identifies: of those that are connected, else of
+/// those in the store, else `text` itself.
+fn udids_of(
     text: &str,
     connector: &Connector,
     seen: &[Attached],
     store_facts: &StoreFacts,
-) -> String {
+) -> Vec<String> {
     let connected = phone_names::matching(
         text,
         seen,
         |phone| &phone.udid,
         |phone| connector.name(phone),
     );
+    if !connected.is_empty() {
+        let udids = connected.iter().map(|phone| phone.udid.to_string());
+        return udids.collect();
+    }
     let name = |stored: &facts::StoredPhone| stored.current.as_ref()?.name.clone();
     let stored = phone_names::matching(text, &store_facts.phones, |stored| &stored.udid, name);
-    match (&connected[..], &stored[..]) {
-        ([phone], _) => phone.udid.to_string(),
-        ([], [stored]) => stored.udid.to_string(),
-        _ => text.to_owned(),
+    if stored.is_empty() {
+        return vec![text.to_owned()];
     }
+    stored.iter().map(|phone| phone.udid.to_string()).collect()
 }
 
 fn not_looked_at(

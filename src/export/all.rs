@@ -5,13 +5,15 @@
 //! DIR/messages/…, contacts/…, photos/…, calls/…
 //! ```
 
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
 use crate::backup_format::unreadable_rows::Unread;
-use crate::base::progress::Monitor;
+use crate::base::progress::{Event, Monitor, Phase};
 use crate::content;
 use crate::export::destination::{Into, Target};
 use crate::export::mark::Mark;
@@ -92,6 +94,59 @@ struct Job<'a> {
     monitor: &'a dyn Monitor,
 }
 
+/// Makes one phase of the kinds' own, so that their progress adds up.
+struct OnePhase<'a> {
+    monitor: &'a dyn Monitor,
+    sums: Mutex<Sums>,
+}
+
+#[derive(Default)]
+struct Sums {
+    has_begun: bool,
+    /// The bytes and files of the kinds before this one.
+    before: (u64, u64),
+    /// The bytes and files of this kind so far.
+    now: (u64, u64),
+}
+
+impl OnePhase<'_> {
+    fn new(monitor: &dyn Monitor) -> OnePhase<'_> {
+        OnePhase {
+            monitor,
+            sums: Mutex::default(),
+        }
+    }
+}
+
+impl Monitor for OnePhase<'_> {
+    fn event(&self, event: Event) {
+        // A thread that panicked between two additions leaves sums that are good enough to show.
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Phase {
+                phase: Phase::Extracting,
+            } => {
+                let ended = mem::take(&mut sums.now);
+                sums.before = (sums.before.0 + ended.0, sums.before.1 + ended.1);
+                if !mem::replace(&mut sums.has_begun, true) {
+                    self.monitor.event(event);
+                }
+            }
+            Event::Progress { bytes, files, .. } => {
+                sums.now = (sums.now.0.max(bytes), sums.now.1.max(files));
+                self.monitor.event(Event::Progress {
+                    percent: None,
+                    bytes: sums.before.0 + sums.now.0,
+                    files: sums.before.1 + sums.now.1,
+                    files_total: None,
+                    bytes_total: None,
+                });
+            }
+            event => self.monitor.event(event),
+        }
+    }
+}
+
 /// Exports a kind into a folder. Returns its row, and the error that ended it early.
 type Exporter = fn(&Job<'_>, &Path) -> Result<(Row, Option<Error>), Error>;
 
@@ -145,11 +200,12 @@ pub fn export(
     if !report.dry_run {
         mark.write(&target)?;
     }
+    let monitor = OnePhase::new(monitor);
     let job = Job {
         backup,
         options,
         interrupt,
-        monitor,
+        monitor: &monitor,
     };
     let mut stopped = None;
     for (name, exporter) in KINDS {
@@ -408,5 +464,50 @@ impl Row {
         }
         parts.extend(self.notes.iter().cloned());
         parts.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<Event>>);
+
+    impl Monitor for Kept {
+        fn event(&self, event: Event) {
+            self.0.lock().unwrap().push(event);
+        }
+    }
+
+    #[test]
+    fn progress_of_kinds_adds_up() {
+        let kept = Kept::default();
+        let monitor = OnePhase::new(&kept);
+        let progress = |bytes, files| Event::Progress {
+            percent: None,
+            bytes,
+            files,
+            files_total: Some(9),
+            bytes_total: Some(90),
+        };
+        monitor.phase(Phase::Extracting);
+        monitor.event(progress(30, 2));
+        monitor.event(progress(20, 3));
+        monitor.phase(Phase::Extracting);
+        monitor.event(progress(5, 1));
+        let events = kept.0.into_inner().unwrap();
+        let phases = events.iter().filter(|e| matches!(e, Event::Phase { .. }));
+        assert_eq!(phases.count(), 1);
+        let Some(Event::Progress {
+            bytes,
+            files,
+            bytes_total: None,
+            ..
+        }) = events.last()
+        else {
+            panic!("{events:?}");
+        };
+        assert_eq!((*bytes, *files), (35, 4));
     }
 }

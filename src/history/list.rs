@@ -217,7 +217,10 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
     Ok(Overview {
         backups,
         phones,
-        drafts: store.drafts()?.iter().map(ToString::to_string).collect(),
+        drafts: (store.drafts()?.iter())
+            .filter(|udid| store.draft_state(udid).is_some())
+            .map(ToString::to_string)
+            .collect(),
         imports: store.imports()?.iter().map(ToString::to_string).collect(),
         free_bytes: store.free_space().ok(),
     })

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 use std::{fs, io};
 
+use super::draft::journal;
 use super::error::Error;
 use super::layout::is_backup;
 use super::lock::Lock;
@@ -178,7 +179,8 @@ impl Store {
     }
 
     /// Returns the time of the last write to a phone's draft, and true if a run is working on the
-    /// phone now. Returns `None` without a draft.
+    /// phone now. Returns `None` without a draft, and for one without a file from the phone that no
+    /// run is working on: it holds nothing to continue with.
     pub(crate) fn draft_state(&self, udid: &Udid) -> Option<(SystemTime, bool)> {
         let own = self.own_of(udid);
         let draft = own.join("draft");
@@ -189,7 +191,9 @@ impl Store {
             .chain([draft.join("incoming"), draft.clone()])
             .filter_map(changed)
             .max()?;
-        Some((last, Lock::is_held(&own)))
+        let is_running = Lock::is_held(&own);
+        let is_worth_it = is_running || journal::holds_files(&draft.join("journal"));
+        is_worth_it.then_some((last, is_running))
     }
 
     /// Returns true if a run is working on a phone in this store now.

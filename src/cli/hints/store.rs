@@ -32,12 +32,12 @@ pub fn store(error: &Error) -> Option<&'static str> {
         }
         Error::NoStore { cause, .. } => match cause {
             Absence::NotMounted(_) | Absence::Empty(_) | Absence::DeadLink { .. } => {
-                "connect and mount the disk, and run the same command again. To make a new store \
-                there, run `idev-backup create --new-store`"
+                "connect and mount the disk, and run the same command again; only \
+                `idev-backup create --new-store` makes a new store there"
             }
             Absence::Missing(_) | Absence::NoMark => {
-                "check the path, and that its disk is connected. To make a new store there, run \
-                `idev-backup create --new-store`"
+                "check the path, and that its disk is connected; only \
+                `idev-backup create --new-store` makes a new store there"
             }
         },
         Error::NotAStore { .. } => {
