@@ -70,6 +70,7 @@ mod usbredir;
 mod verify;
 #[cfg(feature = "web")]
 mod web;
+mod web_acting;
 mod whatsapp;
 #[cfg(target_os = "linux")]
 mod wifi;

@@ -32,8 +32,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
                         "doctor", "simulator"]),
     ("doctor",        &["base", "transport", "device", "mobilebackup", "store", "history", "backup", "automation"]),
     ("automation",    &["base", "transport", "device", "mobilebackup", "store", "history", "backup"]),
-    // pages that show backups in a browser
-    ("web",           &["base", "backup_format", "store", "reader", "content", "export", "history"]),
+    // pages that show backups in a browser, and act on them
+    ("web",           &["base", "device", "backup_format", "store", "reader", "content", "export", "verify", "history", "backup", "restore",
+                        "automation"]),
     // the simulated phone
     ("simulator",     &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/

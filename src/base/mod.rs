@@ -7,6 +7,7 @@ pub mod child;
 pub mod failure_kind;
 pub(crate) mod keep_awake;
 pub(crate) mod meter;
+pub mod pace;
 pub(crate) mod phases;
 pub mod phone_names;
 pub mod plain_file;

@@ -45,6 +45,41 @@ pub enum Phase {
     Comparing,
 }
 
+impl Phase {
+    /// Describes the phase for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Phase::Cloning => "Preparing the draft",
+            Phase::Describing => "Reading settings and applications",
+            Phase::Scanning => "Phone is looking for changes",
+            Phase::Receiving => "Receiving",
+            Phase::Arranging => "Phone is arranging the backup",
+            Phase::PhoneChecking => "Phone is checking the backup",
+            Phase::Hashing => "Making the list of hashes",
+            Phase::Checking => "Checking",
+            Phase::Sealing => "Writing everything to the disk",
+            Phase::Measuring => "Measuring the space to be freed",
+            Phase::Removing => "Removing",
+            Phase::Copying => "Copying",
+            Phase::Extracting => "Extracting",
+            Phase::Preparing => "Phone is preparing the restore",
+            Phase::Sending => "Sending",
+            Phase::Restarting => "Phone is restarting",
+            Phase::Comparing => "Comparing the received files",
+        }
+    }
+
+    /// Returns true if the work of the phase is measured in bytes. `bytes` is the number so far.
+    pub fn moves_bytes(self, bytes: u64) -> bool {
+        match self {
+            Phase::Receiving | Phase::Extracting | Phase::Sending | Phase::Copying => true,
+            // A quick check reads no bytes.
+            Phase::Checking => bytes > 0,
+            _ => false,
+        }
+    }
+}
+
 /// An action that the phone expects from its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -55,6 +90,17 @@ pub enum Wait {
     Passcode,
     /// Unlock the phone, since it refuses pairing while it is locked.
     Unlock,
+}
+
+impl Wait {
+    /// Tells the owner of the phone what to do.
+    pub fn words(self) -> &'static str {
+        match self {
+            Wait::Trust => "Unlock the phone, tap Trust and enter its passcode",
+            Wait::Passcode => "Enter the passcode on the phone",
+            Wait::Unlock => "Unlock the phone",
+        }
+    }
 }
 
 /// An event of a running job.

@@ -376,7 +376,10 @@ fn obey(cli: Cli) -> u8 {
         Command::Adopt(c) => c.run(),
         Command::Copy(c) => c.run(),
         #[cfg(feature = "web")]
-        Command::Open(c) => c.run(),
+        Command::Open(c) => c.run(&commands::pages::Settings {
+            named: cli.config.as_deref(),
+            parse: of_create,
+        }),
         Command::Info(c) => c.run(),
         Command::Usage(c) => c.run(),
         Command::Ls(mut c) => {

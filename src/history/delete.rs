@@ -26,6 +26,24 @@ pub struct Deleted {
     pub tags: Vec<String>,
 }
 
+impl Deleted {
+    /// Returns what the user should know before agreeing, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.last_of_phone {
+            warnings.push("It is the ONLY backup of this phone in the store.".to_owned());
+        }
+        if self.current {
+            let text = "It is the current backup: the next one will be a full backup.";
+            warnings.push(text.to_owned());
+        }
+        if !self.tags.is_empty() {
+            warnings.push(format!("It is tagged {}.", self.tags.join(", ")));
+        }
+        warnings
+    }
+}
+
 /// Determines what deleting a snapshot would mean. Refuses one that cannot be deleted, such as a
 /// pinned one.
 pub fn consider(chosen: &Chosen, monitor: &dyn Monitor) -> Result<Deleted, Error> {

@@ -22,6 +22,7 @@ mod property_list;
 mod repair;
 mod size;
 mod walk;
+mod words;
 mod worker;
 
 pub(crate) use check_backup::look_through;

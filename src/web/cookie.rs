@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::rand;
+use aws_lc_rs::{hmac, rand};
 
 /// Name of the cookie.
 const NAME: &str = "idev_backup_session";
@@ -24,6 +24,26 @@ pub(super) struct Secrets {
     /// The first part of every path. Browsers send a cookie to all ports of a host, so a server of
     /// another program on another port would receive it; the path of the cookie prevents that.
     base: String,
+    /// The key of the values that forms carry.
+    forms: hmac::Key,
+}
+
+/// A browser that may see the pages.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    form: String,
+}
+
+impl Session {
+    /// Returns the value that the forms of this session carry.
+    pub(super) fn form_value(&self) -> &str {
+        &self.form
+    }
+
+    /// Returns true if a form carries this session's value.
+    pub(super) fn made(&self, value: &str) -> bool {
+        same(value, &self.form)
+    }
 }
 
 impl Secrets {
@@ -34,6 +54,7 @@ impl Secrets {
             once: Mutex::new(None),
             cookie: random()?,
             base: format!("/{}", &random()?[..16]),
+            forms: hmac::Key::new(hmac::HMAC_SHA256, random()?.as_bytes()),
         })
     }
 
@@ -77,12 +98,22 @@ impl Secrets {
         format!("{NAME}={value}; Path={base}/; HttpOnly; SameSite=Strict")
     }
 
-    /// Returns true if a cookie header has our cookie.
-    pub(super) fn is_in(&self, header: &str) -> bool {
-        header
+    /// Returns the session whose cookie is in a header.
+    pub(super) fn session(&self, header: &str) -> Option<Session> {
+        let mut pairs = header
             .split(';')
-            .filter_map(|pair| pair.trim().split_once('='))
-            .any(|(name, value)| name == NAME && same(value, &self.cookie))
+            .filter_map(|pair| pair.trim().split_once('='));
+        let is_there = pairs.any(|(name, value)| name == NAME && same(value, &self.cookie));
+        is_there.then(|| self.session_of(&self.cookie))
+    }
+
+    fn session_of(&self, cookie: &str) -> Session {
+        let tag = hmac::sign(&self.forms, cookie.as_bytes());
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(tag.as_ref());
+        Session {
+            form: crate::store::sums::hex(&bytes),
+        }
     }
 }
 
@@ -111,9 +142,14 @@ mod tests {
         assert!(!secrets.admits("") && !secrets.admits(&token[1..]));
         let set = secrets.set_cookie();
         let pair = set.split(';').next().unwrap();
-        assert!(secrets.is_in(pair) && secrets.is_in(&format!("a=b; {pair}")));
-        assert!(!secrets.is_in(&pair[..pair.len() - 1]) && !secrets.is_in(""));
+        let session = secrets.session(pair).unwrap();
+        let again = secrets.session(&format!("a=b; {pair}")).unwrap();
+        assert!(session.made(again.form_value()) && !session.made(""));
+        assert!(!pair.contains(session.form_value()));
+        let cut = &pair[..pair.len() - 1];
+        assert!(secrets.session(cut).is_none() && secrets.session("").is_none());
         let other = Secrets::new().unwrap();
-        assert!(!other.is_in(pair) && !other.admits(&token));
+        assert!(other.session(pair).is_none() && !other.admits(&token));
+        assert!(!other.session_of(pair).made(session.form_value()));
     }
 }

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, html};
 
 use super::layout::t;
+use crate::base::failure_kind::FailureKind;
 use crate::{content, history, reader, store};
 
 /// The reasons that a page cannot be shown.
@@ -19,6 +20,10 @@ pub(super) enum Fail {
     NotFound(&'static str),
     /// The backup is encrypted, and its password is not known. The address asks for it.
     Locked(String),
+    /// The phone has a running job, which the address shows.
+    Busy(String),
+    /// An action is not possible.
+    NotPossible(String),
     /// The page takes too long.
     Slow,
     /// Another status of HTTP.
@@ -47,7 +52,10 @@ impl From<content::Error> for Fail {
 
 impl From<history::Error> for Fail {
     fn from(e: history::Error) -> Fail {
-        Fail::Unreadable(e.to_string())
+        match e.kind() {
+            FailureKind::Failed => Fail::NotPossible(e.to_string()),
+            _ => Fail::Unreadable(e.to_string()),
+        }
     }
 }
 
@@ -63,6 +71,8 @@ impl std::fmt::Display for Fail {
             Fail::NoCookie => f.write_str("there is no session"),
             Fail::Refused(why) | Fail::NotFound(why) => f.write_str(why),
             Fail::Locked(_) => f.write_str("the backup is encrypted"),
+            Fail::Busy(_) => f.write_str("the phone has a running job"),
+            Fail::NotPossible(why) => f.write_str(why),
             Fail::Slow => f.write_str("this takes too long"),
             Fail::Status(status) => status.fmt(f),
             Fail::Unreadable(why) => f.write_str(why),
@@ -74,6 +84,11 @@ impl IntoResponse for Fail {
     fn into_response(self) -> Response {
         let (status, head, text) = match self {
             Fail::Locked(to) => return (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
+            Fail::Busy(to) => {
+                let to = format!("{to}?busy=1");
+                return (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response();
+            }
+            Fail::NotPossible(why) => (StatusCode::CONFLICT, "Not possible", why),
             Fail::NoCookie => (
                 StatusCode::FORBIDDEN,
                 "This page needs its start address",

@@ -20,6 +20,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::fail::Fail;
+use super::live::{Live, SCRIPT_PATH};
 use super::site::Site;
 
 /// Path of the start address.
@@ -35,16 +36,37 @@ const PAGES: &str = "default-src 'none'; style-src 'self'; img-src 'self'; media
                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Checks a request, passes it on, and completes the headers of the answer.
-pub(super) async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    let mut response = match refusal(&site, &request) {
-        Some(refusal) => refusal.into_response(),
-        None => match tokio::time::timeout(ANSWER_MAX, next.run(request)).await {
+pub(super) async fn guard(
+    State(site): State<Arc<Site>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let script = script(&site, &request);
+    let mut response = match admitted(&site, &mut request) {
+        Err(refusal) => refusal.into_response(),
+        Ok(()) => match tokio::time::timeout(ANSWER_MAX, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Fail::Slow.into_response(),
         },
     };
+    if response.extensions_mut().remove::<Live>().is_some()
+        && let Some(script) = script
+    {
+        response
+            .headers_mut()
+            .insert(CONTENT_SECURITY_POLICY, script);
+    }
     complete(response.headers_mut());
     response
+}
+
+/// Returns the policy of a page with our script: only this one file may run, and no file of
+/// a backup under the same origin.
+fn script(site: &Site, request: &Request) -> Option<HeaderValue> {
+    let host = one(request.headers(), &HOST)?;
+    let path = site.at(SCRIPT_PATH);
+    let policy = format!("{PAGES}; script-src http://{host}{path}; connect-src 'self'");
+    HeaderValue::from_str(&policy).ok()
 }
 
 fn complete(headers: &mut HeaderMap) {
@@ -69,11 +91,11 @@ fn complete(headers: &mut HeaderMap) {
     }
 }
 
-/// Returns the reason that a request is refused.
-fn refusal(site: &Site, request: &Request) -> Option<Fail> {
+/// Admits a request, with its session, or returns the reason that it is refused.
+fn admitted(site: &Site, request: &mut Request) -> Result<(), Fail> {
     let headers = request.headers();
     if !is_ours(site, request) {
-        return Some(Fail::Refused("the address does not name this server"));
+        return Err(Fail::Refused("the address does not name this server"));
     }
     let origin = one(headers, &ORIGIN);
     let is_foreign = match origin {
@@ -86,25 +108,27 @@ fn refusal(site: &Site, request: &Request) -> Option<Fail> {
     // The form of the password must have an origin: a browser always sends it.
     let lacks_origin = request.method() == Method::POST && origin.is_none();
     if is_foreign || lacks_origin || comes_from_elsewhere(headers) {
-        return Some(Fail::Refused("another page caused this request"));
+        return Err(Fail::Refused("another page caused this request"));
     }
     match *request.method() {
         Method::GET | Method::HEAD => {}
         Method::POST => {
             let length = one(headers, &CONTENT_LENGTH).and_then(|text| text.parse().ok());
             if length.is_none_or(|length: usize| length > BODY_MAX) {
-                return Some(Fail::Status(StatusCode::PAYLOAD_TOO_LARGE));
+                return Err(Fail::Status(StatusCode::PAYLOAD_TOO_LARGE));
             }
         }
-        _ => return Some(Fail::Status(StatusCode::METHOD_NOT_ALLOWED)),
+        _ => return Err(Fail::Status(StatusCode::METHOD_NOT_ALLOWED)),
     }
     if request.uri().path() == START {
-        return None;
+        return Ok(());
     }
     let mut cookies = headers.get_all(COOKIE).iter();
-    let has_cookie =
-        cookies.any(|header| (header.to_str()).is_ok_and(|text| site.secrets().is_in(text)));
-    (!has_cookie).then_some(Fail::NoCookie)
+    let session = cookies.find_map(|header| site.secrets().session(header.to_str().ok()?));
+    request
+        .extensions_mut()
+        .insert(session.ok_or(Fail::NoCookie)?);
+    Ok(())
 }
 
 /// Returns true if the request names this server as its host, once and without contradiction.

@@ -3,24 +3,34 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::cookie::Session;
 use super::fail::Fail;
 use super::layout::{Page, answer, encoded, t};
 use super::site::{Site, key_of, reading};
+use super::{live, next, now};
 use crate::base::time;
 use crate::base::units::{count, counted, size, span};
 use crate::history::list::{self, Backup, Look, Overview, Phone};
 use crate::store::snapshot::read_report;
 
 /// Shows all phones.
-pub(super) async fn page(State(site): State<Arc<Site>>) -> Response {
+pub(super) async fn page(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+) -> Response {
     reading(move || {
         let now = SystemTime::now();
         let overview = overview(&site, now)?;
+        let ended = site.jobs().ended();
+        let news = site.acts().then(|| now::of_all(&site, &session, ended));
         let main = html! {
+            @if let Some(news) = &news { (live::part(&site.at("/live"), true, news)) }
+            (next::words(&site, now))
+            @if news.is_some() { h2 { "Phones in this store" } }
             @if overview.phones.is_empty() {
                 p { "There are no backups in this store yet." }
             }
@@ -45,7 +55,10 @@ pub(super) async fn page(State(site): State<Arc<Site>>) -> Response {
             wide: false,
             is_first: true,
         };
-        Ok(answer(page.markup()))
+        Ok(match news {
+            Some(_) => live::answer(&site, page, now::is_busy(&site)),
+            None => answer(page.markup()),
+        })
     })
     .await
 }
@@ -64,7 +77,8 @@ fn phone_card(site: &Site, overview: &Overview, phone: &Phone, now: SystemTime) 
     let newest = of_phone.next();
     let model = newest.and_then(|newest| newest.model.as_deref());
     let ios = newest.and_then(|newest| newest.ios.as_deref());
-    let runs = overview.drafts.contains(&phone.udid);
+    let has_draft = overview.drafts.contains(&phone.udid);
+    let runs = is_busy(site, &phone.udid);
     let to = site.at(&format!("/phone/{}", encoded(&phone.udid)));
     html! {
         h2 { a href=(to) { bdi { (t(phone.name.as_deref().unwrap_or("A phone without a name"))) } } }
@@ -100,7 +114,10 @@ fn phone_card(site: &Site, overview: &Overview, phone: &Phone, now: SystemTime) 
             }
             @if runs {
                 dt { "Now" }
-                dd { "A backup is running, or was interrupted." }
+                dd { (now::elsewhere()) }
+            } @else if has_draft {
+                dt { "Now" }
+                dd { "A backup was interrupted. The next one continues it." }
             }
             @if let Some(trouble) = &phone.trouble {
                 dt { "Problem" }
@@ -116,6 +133,12 @@ fn phone_card(site: &Site, overview: &Overview, phone: &Phone, now: SystemTime) 
             @if phone.bytes > 0 { span.soft { " " (size(phone.bytes)) } }
         }
     }
+}
+
+/// Returns true if another process works on a phone.
+fn is_busy(site: &Site, udid: &str) -> bool {
+    let udid = udid.parse();
+    udid.is_ok_and(|udid| site.jobs().of(&udid).is_none() && site.store().is_busy(&udid))
 }
 
 /// Returns the number of things that the run found missing, from its report.
@@ -173,7 +196,11 @@ fn encrypted(backup: &Backup) -> &'static str {
 }
 
 /// Shows the backups of a phone.
-pub(super) async fn phone(State(site): State<Arc<Site>>, Path(udid): Path<String>) -> Response {
+pub(super) async fn phone(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+    Path(udid): Path<String>,
+) -> Response {
     reading(move || {
         let now = SystemTime::now();
         let overview = overview(&site, now)?;
@@ -181,7 +208,13 @@ pub(super) async fn phone(State(site): State<Arc<Site>>, Path(udid): Path<String
         let phone = phones.find(|phone| phone.udid == udid);
         let phone = phone.ok_or(Fail::NotFound("the store has no such phone"))?;
         let backups = overview.backups.iter().filter(|b| b.udid == udid);
+        let ended = site.jobs().ended();
+        let of = udid.parse().ok().filter(|_| site.acts());
+        let news = of.as_ref().map(|of| now::of_phone(&site, &session, of, ended));
+        let runs = of.is_some_and(|of| site.jobs().of(&of).is_some());
+        let follow = site.at(&format!("/phone/{}/live", encoded(&udid)));
         let main = html! {
+            @if let Some(news) = &news { (live::part(&follow, true, news)) }
             ol.timeline reversed {
                 @for backup in backups {
                     li {
@@ -200,6 +233,15 @@ pub(super) async fn phone(State(site): State<Arc<Site>>, Path(udid): Path<String
                             "encrypted: " (encrypted(backup))
                         }
                         p.soft { "Checked: " (checked(backup)) }
+                        @if site.acts() {
+                            p {
+                                a href={ (backup_link(&site, backup)) "/manage" }
+                                    aria-label={ "Check, keep or delete the backup of "
+                                        (backup.date.as_deref().map_or("no date".to_owned(), time::when)) } {
+                                    "Check, keep or delete"
+                                }
+                            }
+                        }
                     }
                 }
             }
@@ -214,7 +256,10 @@ pub(super) async fn phone(State(site): State<Arc<Site>>, Path(udid): Path<String
             wide: false,
             is_first: false,
         };
-        Ok(answer(page.markup()))
+        Ok(match news {
+            Some(_) => live::answer(&site, page, runs),
+            None => answer(page.markup()),
+        })
     })
     .await
 }

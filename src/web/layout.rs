@@ -69,7 +69,7 @@ impl Page<'_> {
                     }
                     main id="main" { (self.main) }
                     footer {
-                        p { "These pages only read. " a href={ (base) "/places" } { "Other backups on this computer" } }
+                        p { a href={ (base) "/places" } { "Other backups on this computer" } }
                     }
                 }
             }

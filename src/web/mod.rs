@@ -1,21 +1,29 @@
-//! Pages in a browser on this computer that show the backups of a store. They only read.
+//! Pages in a browser that show the backups of a store, and act on them if that is allowed.
 //!
 //! The server listens on the loopback address. Every page needs a cookie, which a browser gets in
 //! exchange for the random token in the start address; `guard` holds the rules. Everything that
 //! a phone wrote (names, texts, files) is inert in these pages: names are escaped, and a file is
 //! shown only if its kind cannot run scripts.
 
+mod acting;
 mod backup;
 mod contacts;
 mod cookie;
 mod fail;
 mod files;
+mod form;
 mod gaps;
 mod guard;
 mod home;
+mod jobs;
 mod layout;
+mod live;
+mod manage;
 mod media;
 mod messages;
+mod next;
+mod now;
+mod phones;
 mod photos;
 mod places;
 mod query;
@@ -23,6 +31,8 @@ mod raw;
 mod server;
 mod site;
 mod unlock;
+mod work;
 
+pub use acting::{Acting, Error};
 pub use server::Server;
 pub use site::Options;

@@ -24,7 +24,9 @@ use super::fail::Fail;
 use super::guard::{self, guard};
 use super::layout::{ICON, STYLE};
 use super::site::{Options, Site};
-use super::{backup, contacts, files, home, messages, photos, places, query, raw, unlock};
+use super::{
+    backup, contacts, files, home, live, manage, messages, photos, places, query, raw, unlock,
+};
 use crate::store::Store;
 
 /// Most connections at once. A browser opens six.
@@ -39,6 +41,9 @@ const READERS_MAX: usize = 16;
 const SWEEP: Duration = Duration::from_secs(20);
 /// Time between looks at the flag that ends the server.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Longest time that a server which is dropped waits for its jobs.
+const END_MAX: Duration = Duration::from_secs(10);
 
 /// A running server. It ends when dropped.
 pub struct Server {
@@ -92,16 +97,23 @@ impl Server {
         format!("http://{}{}?token={token}", self.address, guard::START)
     }
 
-    /// Serves until the flag is set.
+    /// Serves until the flag is set. Then it cancels the running jobs, and waits for their end.
     pub fn run_until(&self, end: &AtomicBool) {
         while !end.load(Ordering::SeqCst) {
             thread::sleep(LOOK);
         }
+        self.site.jobs().end(None);
+    }
+
+    /// Returns true if jobs are running.
+    pub fn is_busy(&self) -> bool {
+        self.site.jobs().all().iter().any(|job| job.runs())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.site.jobs().end(Some(END_MAX));
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -143,7 +155,7 @@ async fn sweep(site: Arc<Site>) {
 fn router(site: &Arc<Site>) -> Router {
     let base = site.secrets().base().to_owned();
     let at = |path: &str| format!("{base}{path}");
-    Router::new()
+    let reading = Router::new()
         .route(guard::START, get(start))
         .route(&at("/"), get(home::page))
         .route(&at("/style.css"), get(style))
@@ -165,8 +177,30 @@ fn router(site: &Arc<Site>) -> Router {
         .route(&at("/b/{key}/files"), get(files::page))
         .route(&at("/b/{key}/file/{id}"), get(files::file))
         .route(&at("/b/{key}/raw/{id}"), get(raw::show))
-        .route(&at("/b/{key}/download/{id}"), get(raw::download))
-        .fallback(nothing)
+        .route(&at("/b/{key}/download/{id}"), get(raw::download));
+    let all = if site.acts() {
+        reading
+            .route(&at("/live"), get(live::follow_all))
+            .route(&at(live::SCRIPT_PATH), get(live::script))
+            .route(&at("/job/{id}"), get(live::job))
+            .route(&at("/job/{id}/live"), get(live::follow_job))
+            .route(&at("/job/{id}/cancel"), post(live::cancel))
+            .route(&at("/phone/{udid}/back-up"), post(manage::back_up))
+            .route(&at("/phone/{udid}/live"), get(live::follow_phone))
+            .route(&at("/b/{key}/manage"), get(manage::page))
+            .route(&at("/b/{key}/verify"), post(manage::verify))
+            .route(&at("/b/{key}/rehearse"), post(manage::rehearse))
+            .route(&at("/b/{key}/pin"), post(manage::pin))
+            .route(&at("/b/{key}/tag"), post(manage::tag))
+            .route(&at("/b/{key}/untag"), post(manage::untag))
+            .route(
+                &at("/b/{key}/delete"),
+                get(manage::ask).post(manage::delete),
+            )
+    } else {
+        reading
+    };
+    all.fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(site.clone(), guard))
         .with_state(site.clone())

@@ -6,11 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse, Response};
+use tokio::sync::Semaphore;
 
+use super::acting::{Acting, Hands};
 use super::contacts::People;
 use super::cookie::Secrets;
 use super::fail::Fail;
+use super::jobs::Jobs;
 use super::messages::Talks;
+use super::phones::Phones;
 use super::photos::Roll;
 use crate::base::secret::Secret;
 use crate::base::sha256::Sha256;
@@ -41,12 +45,21 @@ pub struct Options {
     pub search: Search,
     /// Age above which a last good backup is overdue.
     pub overdue: Duration,
+    /// The means to act; without them the pages only read.
+    pub acting: Option<Acting>,
 }
+
+/// Most pages that follow jobs at once.
+const STREAMS_MAX: usize = 32;
 
 /// The state of a server.
 pub(super) struct Site {
     store: Store,
     options: Options,
+    hands: Option<Hands>,
+    jobs: Arc<Jobs>,
+    phones: Phones,
+    streams: Arc<Semaphore>,
     secrets: Secrets,
     hosts: [String; 2],
     snapshots: Mutex<Option<(Instant, Arc<Vec<Snapshot>>)>>,
@@ -141,10 +154,16 @@ impl Opened {
 }
 
 impl Site {
-    pub(super) fn new(store: Store, options: Options, secrets: Secrets, port: u16) -> Site {
+    pub(super) fn new(store: Store, mut options: Options, secrets: Secrets, port: u16) -> Site {
+        // Another program's folder takes no backups, pins or tags.
+        let acting = options.acting.take().filter(|_| store.is_marked());
         Site {
             store,
             options,
+            hands: acting.map(Hands::new),
+            jobs: Arc::new(Jobs::new()),
+            phones: Phones::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             secrets,
             hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")],
             snapshots: Mutex::default(),
@@ -160,6 +179,30 @@ impl Site {
 
     pub(super) fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Returns the means to act, or an error where the pages only read.
+    pub(super) fn hands(&self) -> Result<&Hands, Fail> {
+        let hands = self.hands.as_ref();
+        hands.ok_or(Fail::NotFound("these pages only read"))
+    }
+
+    /// Returns true if the pages may act.
+    pub(super) fn acts(&self) -> bool {
+        self.hands.is_some()
+    }
+
+    pub(super) fn jobs(&self) -> &Arc<Jobs> {
+        &self.jobs
+    }
+
+    pub(super) fn phones(&self) -> &Phones {
+        &self.phones
+    }
+
+    /// Returns the permits for pages that follow jobs.
+    pub(super) fn streams(&self) -> &Arc<Semaphore> {
+        &self.streams
     }
 
     pub(super) fn secrets(&self) -> &Secrets {
@@ -187,6 +230,19 @@ impl Site {
         let snapshots = Arc::new(self.store.snapshots()?);
         *kept = Some((Instant::now(), snapshots.clone()));
         Ok(snapshots)
+    }
+
+    /// Reads the list of backups again when it is needed next, because an action changed it.
+    pub(super) fn look_again(&self) {
+        *locked(&self.snapshots) = None;
+    }
+
+    /// Returns the password of a phone's backups, if it was given and is not forgotten.
+    pub(super) fn kept_password(&self, udid: &Udid) -> Option<Secret> {
+        let mut kept = locked(&self.passwords);
+        let (password, used) = kept.get_mut(udid)?;
+        *used = Instant::now();
+        Some(password.clone())
     }
 
     /// Finds the backup of a key.

@@ -33,11 +33,12 @@ pub(super) async fn page(
         let snapshot = site.find(&key)?;
         let listed = list::one(site.store(), &snapshot);
         let is_wrong = query::get(query.as_deref(), "wrong").is_some();
+        let then = if then(query.as_deref()).is_empty() { "" } else { "?then=manage" };
         let phone = listed.name.as_deref().unwrap_or("A phone without a name");
         let title = backup::title(&listed);
         let main = html! {
             p { "This backup of " bdi { (t(phone)) } " is encrypted." }
-            form.password method="post" action=(site.at(&format!("/b/{key}/unlock"))) {
+            form.password method="post" action=(site.at(&format!("/b/{key}/unlock{then}"))) {
                 label for="password" { "Backup password" }
                 input id="password" name="password" type="password" required autofocus
                     autocomplete="off" aria-describedby=[is_wrong.then_some("wrong")]
@@ -75,6 +76,7 @@ pub(super) async fn page(
 pub(super) async fn take(
     State(site): State<Arc<Site>>,
     Path(key): Path<String>,
+    RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
     let Ok(body) = to_bytes(body, BODY_MAX).await else {
@@ -85,9 +87,17 @@ pub(super) async fn take(
     reading(move || {
         let password = password.ok_or(Fail::Status(StatusCode::BAD_REQUEST))?;
         let opened = site.open_with(&key, Some(password))?;
-        Ok(to(opened.at(&site, "")))
+        Ok(to(opened.at(&site, then(query.as_deref()))))
     })
     .await
+}
+
+/// Returns the path of the page that follows.
+fn then(query: Option<&str>) -> &'static str {
+    match query::get(query, "then").as_deref() {
+        Some("manage") => "/manage",
+        _ => "",
+    }
 }
 
 /// Forgets the password.

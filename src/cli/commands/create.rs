@@ -121,6 +121,12 @@ impl Create {
         }
     }
 
+    /// Returns the plan of the backups.
+    #[cfg(feature = "web")]
+    pub(crate) fn plan(&self) -> Plan {
+        self.unattended.plan(self.if_older_than)
+    }
+
     fn password(&self) -> Result<Option<Secret>, Failure> {
         match self.password.given()? {
             None if self.ask_password => self.typed_password().map(Some),

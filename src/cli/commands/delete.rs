@@ -89,22 +89,8 @@ fn agrees(seen: &Deleted, of: &Backup) -> Result<bool, Failure> {
         "This deletes the backup of {name}{made} permanently.{room}\n  {}",
         seen.path
     ));
-    for (is_so, text) in [
-        (
-            seen.last_of_phone,
-            "It is the ONLY backup of this phone in the store.",
-        ),
-        (
-            seen.current,
-            "It is the current backup: the next one will be a full backup.",
-        ),
-    ] {
-        if is_so {
-            output::tell(&format!("  {text}"));
-        }
-    }
-    if !seen.tags.is_empty() {
-        output::tell(&format!("  It is tagged {}.", seen.tags.join(", ")));
+    for warning in seen.warnings() {
+        output::tell(&format!("  {warning}"));
     }
     output::tell("Type `yes` to delete it:");
     let mut answer = String::new();

@@ -25,6 +25,8 @@ pub(crate) mod ls;
 pub(crate) mod man;
 #[cfg(feature = "web")]
 pub(crate) mod open;
+#[cfg(feature = "web")]
+pub(crate) mod pages;
 pub(crate) mod pair;
 pub(crate) mod pin;
 pub(crate) mod prune;

@@ -2,28 +2,23 @@
 
 use std::io;
 use std::process::Stdio;
-use std::time::Duration;
 
 use clap::Args;
 use idev_backup::base::child;
-use idev_backup::history::everywhere::Search;
 use idev_backup::web::{Options, Server};
 
-use crate::cli::args::folders;
+use super::pages::{self, Settings};
 use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::{ctrl_c, exit};
 
-/// Time without progress after which a disk of other backups counts as silent.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
-
 /// Show the backups in a browser, with their photos, messages, contacts and files
 ///
 /// Starts a server on this computer, prints its address and opens it in the browser. Ctrl-C ends
-/// it. The pages only read, and other computers cannot reach them. An encrypted backup asks for its
-/// password on its page.
+/// it. Other computers cannot reach the pages. They also make, check, keep and delete backups; with
+/// --read-only they only show them. An encrypted backup asks for its password on its page.
 ///
 /// Example:  idev-backup open
 ///           idev-backup open --store /srv/backups --no-browser
@@ -33,6 +28,9 @@ pub struct Open {
     /// Only print the address
     #[arg(long)]
     no_browser: bool,
+    /// Show the backups only: the pages have no actions
+    #[arg(long)]
+    read_only: bool,
     #[command(flatten)]
     overdue: OverdueArgs,
     #[command(flatten)]
@@ -41,24 +39,19 @@ pub struct Open {
 
 impl Open {
     /// Runs the command and returns its exit code.
-    pub fn run(&self) -> u8 {
-        match self.serve() {
+    pub(crate) fn run(&self, settings: &Settings<'_>) -> u8 {
+        match self.serve(settings) {
             Ok(()) => exit::DONE,
             Err(e) => output::failure(&e, None, false),
         }
     }
 
-    fn serve(&self) -> Result<(), Failure> {
+    fn serve(&self, settings: &Settings<'_>) -> Result<(), Failure> {
         let store = self.store.open()?;
+        let acting = (!self.read_only).then(|| pages::acting(settings));
         let options = Options {
-            search: Search {
-                current: self.store.path()?,
-                is_named: self.store.is_named(),
-                known: folders::known_stores(),
-                home: folders::user(),
-                silence_max: SILENCE_MAX,
-            },
-            overdue: self.overdue.limit(),
+            acting: acting.transpose()?,
+            ..pages::reading(&self.store, &self.overdue)?
         };
         let end = ctrl_c::end();
         let server = Server::start(store, options).map_err(|e| cannot("start the server", &e))?;

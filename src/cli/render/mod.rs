@@ -19,7 +19,6 @@ pub(crate) mod metrics;
 pub(crate) mod missing;
 pub(crate) mod notes;
 pub(crate) mod output;
-mod pace;
 pub(crate) mod photos;
 pub(crate) mod progress;
 pub(crate) mod prune;

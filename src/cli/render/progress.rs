@@ -5,6 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use idev_backup::base::pace::Pace;
 use idev_backup::base::problem::Problem;
 use idev_backup::base::progress::{Event, Monitor, Phase, Wait};
 use idev_backup::base::units::duration;
@@ -12,7 +13,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::output::{self, Style};
-use super::pace::Pace;
 use super::status_line::{Status, shortened};
 use crate::cli::hints;
 
@@ -241,7 +241,7 @@ impl Watch<'_> {
         if let Some(bars) = self.show.bars {
             // Hidden until it has its style.
             let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::hidden());
-            let words = words(phase);
+            let words = phase.words();
             let room = columns().saturating_sub(words.len() + 4) / 2;
             let prefix = shortened(&prefix(state), room);
             bar.set_prefix(format!("{prefix}{words}  "));
@@ -263,7 +263,7 @@ impl Watch<'_> {
                 | Phase::Measuring
                 | Phase::Removing
         ) {
-            self.line(state, words(phase));
+            self.line(state, phase.words());
         }
     }
 
@@ -289,7 +289,7 @@ impl Watch<'_> {
                 } else {
                     String::new()
                 };
-                let text = format!("{:<32} {:>8}  {said}", words(phase), duration(took));
+                let text = format!("{:<32} {:>8}  {said}", phase.words(), duration(took));
                 self.line(state, text.trim_end());
             }
         }
@@ -313,7 +313,7 @@ impl Watch<'_> {
                 if has_lines && (quarter || state.told.elapsed() >= BETWEEN_LINES) {
                     state.told = now;
                     state.told_percent = percent.unwrap_or(state.told_percent);
-                    let text = format!("{}  {}", words(phase).to_lowercase(), status.whole());
+                    let text = format!("{}  {}", phase.words().to_lowercase(), status.whole());
                     self.line(state, &text);
                 }
             }
@@ -335,7 +335,7 @@ impl Watch<'_> {
             state.told = Instant::now();
             let text = format!(
                 "{}, for {} so far",
-                words(phase),
+                phase.words(),
                 duration(state.since.elapsed())
             );
             self.line(&state, &text);
@@ -482,48 +482,16 @@ fn status(phase: Phase, seen: &Seen, spent: Duration, left: Option<Duration>) ->
 }
 
 fn wait_words(what: Wait, limit_seconds: u64) -> String {
-    let text = match what {
-        Wait::Trust => "Unlock the phone, tap Trust and enter its passcode",
-        Wait::Passcode => "Enter the passcode on the phone",
-        Wait::Unlock => "Unlock the phone",
-    };
     let limit = match limit_seconds / 60 {
         0 => format!("{limit_seconds} s"),
         minutes => format!("{minutes} min"),
     };
-    format!("{text} ... (waiting up to {limit})")
+    format!("{} ... (waiting up to {limit})", what.words())
 }
 
 /// Returns true if the work of the phase is measured in bytes.
 fn moves_bytes(phase: Phase, seen: &Seen) -> bool {
-    match phase {
-        Phase::Receiving | Phase::Extracting | Phase::Sending | Phase::Copying => true,
-        // A quick check reads no bytes.
-        Phase::Checking => seen.bytes > 0,
-        _ => false,
-    }
-}
-
-fn words(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Cloning => "Preparing the draft",
-        Phase::Describing => "Reading settings and applications",
-        Phase::Scanning => "Phone is looking for changes",
-        Phase::Receiving => "Receiving",
-        Phase::Arranging => "Phone is arranging the backup",
-        Phase::PhoneChecking => "Phone is checking the backup",
-        Phase::Hashing => "Making the list of hashes",
-        Phase::Checking => "Checking",
-        Phase::Sealing => "Writing everything to the disk",
-        Phase::Measuring => "Measuring the space to be freed",
-        Phase::Removing => "Removing",
-        Phase::Copying => "Copying",
-        Phase::Extracting => "Extracting",
-        Phase::Preparing => "Phone is preparing the restore",
-        Phase::Sending => "Sending",
-        Phase::Restarting => "Phone is restarting",
-        Phase::Comparing => "Comparing the received files",
-    }
+    phase.moves_bytes(seen.bytes)
 }
 
 #[cfg(test)]

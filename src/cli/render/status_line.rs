@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use console::measure_text_width;
+use idev_backup::base::pace::{amount_of, left_words};
 use idev_backup::base::units::{counted, size};
-
-use super::pace::left_words;
 
 /// Progress of a job.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -64,15 +63,6 @@ impl Status {
             }
         }
         shown.into_iter().flatten().collect::<Vec<_>>().join("  ")
-    }
-}
-
-/// Returns "1.9 of 3.0 GB", or "880.0 MB of 3.0 GB" if the units differ.
-fn amount_of(bytes: u64, total: u64) -> String {
-    let (done, total) = (size(bytes), size(total));
-    match (done.split_once(' '), total.split_once(' ')) {
-        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} of {total}"),
-        _ => format!("{done} of {total}"),
     }
 }
 

@@ -1,9 +1,6 @@
 //! Reports what `verify` found, and what it repaired.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-
-use idev_backup::base::units::{count, counted, size};
+use idev_backup::base::units::{count, counted};
 use idev_backup::store::Store;
 use idev_backup::verify::{Depth, Finding, Outcome, Proof, Repair, Report, Wrong};
 
@@ -34,7 +31,7 @@ pub fn tell_briefly(report: &Report, udid: &str, name: &str, style: output::Styl
                 _ => Level::Error,
             };
             let name = output::one_line(name);
-            output::line_at(&format!("{name}: {}", verdict(report)), level);
+            output::line_at(&format!("{name}: {}", report.verdict()), level);
             if code != exit::DONE {
                 let path = &report.path;
                 let text = format!("  hint: `idev-backup verify \"{path}\"` shows the details");
@@ -48,7 +45,7 @@ pub fn tell_briefly(report: &Report, udid: &str, name: &str, style: output::Styl
 /// Returns the reason that a check did not end with a verdict of `WHOLE`, for a line about several
 /// backups.
 pub fn reason(report: &Report) -> String {
-    let text = verdict(report);
+    let text = report.verdict();
     let (word, rest) = text.split_once(". ").unwrap_or(("", &text));
     match report.outcome {
         Outcome::Damaged => rest.trim_end_matches('.').to_owned(),
@@ -114,7 +111,7 @@ fn code(report: &Report) -> u8 {
 
 fn text(report: &Report) -> Vec<String> {
     const SHOWN_MAX: usize = 20;
-    let mut lines = vec![verdict(report)];
+    let mut lines = vec![report.verdict()];
     lines.extend(proof(report));
     for finding in report.findings.iter().take(SHOWN_MAX) {
         let name = match (&finding.domain, &finding.relative_path) {
@@ -157,83 +154,6 @@ fn text(report: &Report) -> Vec<String> {
 fn is_in_store(report: &Report) -> bool {
     let root = report.of.as_ref().and_then(|of| of.path().parent());
     root.is_some_and(|root| Store::open(root).is_ok_and(|store| store.is_marked()))
-}
-
-/// Returns the first line: the verdict, and the amount of data that it covers.
-fn verdict(report: &Report) -> String {
-    let files = format!("{}, {}", counted(report.files, "file"), size(report.bytes));
-    match report.outcome {
-        Outcome::Damaged => format!(
-            "DAMAGED. {} of {} {} damaged or missing.",
-            report.damage,
-            counted(all_of(report), "file"),
-            if report.damage == 1 { "is" } else { "are" },
-        ),
-        Outcome::Whole | Outcome::WholeWithRemarks => {
-            format!("WHOLE. {files}: all complete and unchanged.")
-        }
-        Outcome::NoDamageFound if report.sample.is_some() => format!(
-            "NO DAMAGE FOUND in the {} of {} that were read.",
-            count(report.read),
-            counted(report.files, "file")
-        ),
-        Outcome::NoDamageFound if report.depth == Depth::Quick => {
-            format!("NO DAMAGE FOUND in the names and sizes of {files}.")
-        }
-        Outcome::NoDamageFound => format!(
-            "NO DAMAGE FOUND. {files}, can be opened, but altered bytes in {} of them cannot be \
-            detected.",
-            count(report.not_compared)
-        ),
-        Outcome::Unchecked => format!(
-            "UNCHECKED. No damage was found in {files}, but {}.",
-            gaps(report)
-        ),
-    }
-}
-
-/// Lists the checks that could not be made.
-fn gaps(report: &Report) -> String {
-    let mut gaps = Vec::new();
-    if report.listed.is_none() {
-        gaps.push(
-            if report.encrypted {
-                "missing files cannot be detected without the password"
-            } else {
-                "missing files cannot be detected"
-            }
-            .to_owned(),
-        );
-    }
-    if report.has_damaged_list {
-        gaps.push("the list of hashes is damaged or missing".to_owned());
-    }
-    if report.depth > Depth::Quick && report.not_compared > 0 {
-        gaps.push(match report.read {
-            0 => "there is nothing to compare their bytes with".to_owned(),
-            _ => format!(
-                "there is nothing to compare the bytes of {} with",
-                counted(report.not_compared, "file")
-            ),
-        });
-    }
-    if gaps.is_empty() {
-        "not everything could be checked".to_owned()
-    } else {
-        gaps.join("; ")
-    }
-}
-
-/// Returns the number of files that the backup should have: those present and those missing.
-fn all_of(report: &Report) -> u64 {
-    let folder = Path::new(&report.path);
-    let damaged = report.findings.iter().filter(|f| f.wrong.is_damage());
-    let gone: BTreeSet<&str> = damaged
-        .map(|finding| finding.file.as_str())
-        .filter(|file| !folder.join(file).exists())
-        .collect();
-    let known = (report.files + gone.len() as u64).max(report.listed.unwrap_or(0));
-    known.max(report.damage)
 }
 
 /// Lists the checks on which the verdict is based.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::units::size;
+
 /// Time over which the speed is averaged. A phone sends in bursts of some seconds.
 const AVERAGED: Duration = Duration::from_secs(15);
 /// Shortest time between two measurements of the speed.
@@ -87,6 +89,15 @@ pub fn left_words(left: Duration) -> String {
             seconds / 60 % 60,
             seconds % 60
         ),
+    }
+}
+
+/// Returns "1.9 of 3.0 GB", or "880.0 MB of 3.0 GB" if the units differ.
+pub fn amount_of(bytes: u64, total: u64) -> String {
+    let (done, total) = (size(bytes), size(total));
+    match (done.split_once(' '), total.split_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} of {total}"),
+        _ => format!("{done} of {total}"),
     }
 }
 
