@@ -56,7 +56,7 @@
 //! one. [`content`] reads messages and contacts as records. The phone's side is [`transport`],
 //! [`device`] and [`mobilebackup`]; the disk's side is [`backup_format`], [`reader`], [`content`],
 //! [`export`], [`store`], [`verify`] and [`history`]; [`backup`], [`encryption`], [`restore`],
-//! [`doctor`] and [`automation`] join them. Each module has its own error type, and [`FailureKind`]
+//! [`doctor`], [`automation`] and [`repository`] join them. Each module has its own error type, and [`FailureKind`]
 //! names the kinds of failure that a caller can distinguish.
 //!
 //! All calls block. A [`CancelToken`] ends every wait, and a [`Monitor`] receives progress and
@@ -97,6 +97,7 @@ pub mod export;
 pub mod history;
 pub mod mobilebackup;
 pub mod reader;
+pub mod repository;
 pub mod restore;
 #[cfg(feature = "simulator")]
 pub mod simulator;

@@ -47,6 +47,7 @@ mod power;
 mod reading;
 mod records;
 mod replay;
+mod repository;
 mod restore;
 mod restore_program;
 mod safari;

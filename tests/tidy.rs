@@ -32,6 +32,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
                         "doctor", "simulator"]),
     ("doctor",        &["base", "transport", "device", "mobilebackup", "store", "history", "backup", "automation"]),
     ("automation",    &["base", "transport", "device", "mobilebackup", "store", "history", "backup"]),
+    // copies of backups elsewhere
+    ("repository",    &["base", "backup_format", "store", "reader", "verify", "history"]),
     // pages that show backups in a browser, and act on them
     ("web",           &["base", "device", "backup_format", "store", "reader", "content", "export", "verify", "history", "backup", "restore",
                         "automation"]),
@@ -39,7 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("simulator",     &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/
     ("cli",           &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "content", "export", "verify", "history",
-                        "backup", "encryption", "restore", "doctor", "automation", "trace", "simulator", "web"]),
+                        "backup", "encryption", "restore", "doctor", "automation", "trace", "simulator", "web", "repository"]),
 ];
 
 /// The maximum number of lines of a source file.

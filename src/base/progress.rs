@@ -43,6 +43,14 @@ pub enum Phase {
     Restarting,
     /// The files that a phone received are compared with the backup.
     Comparing,
+    /// A backup is sent to a repository.
+    Pushing,
+    /// A backup is fetched from a repository.
+    Pulling,
+    /// A repository is checked.
+    CheckingRepository,
+    /// Data that no snapshot uses is removed from a repository.
+    PruningRepository,
 }
 
 impl Phase {
@@ -66,13 +74,21 @@ impl Phase {
             Phase::Sending => "Sending",
             Phase::Restarting => "Phone is restarting",
             Phase::Comparing => "Comparing the received files",
+            Phase::Pushing => "Pushing",
+            Phase::Pulling => "Pulling",
+            Phase::CheckingRepository => "Checking the repository",
+            Phase::PruningRepository => "Removing unused data from the repository",
         }
     }
 
     /// Returns true if the work of the phase is measured in bytes. `bytes` is the number so far.
     pub fn moves_bytes(self, bytes: u64) -> bool {
         match self {
-            Phase::Receiving | Phase::Extracting | Phase::Sending | Phase::Copying => true,
+            Phase::Receiving
+            | Phase::Extracting
+            | Phase::Sending
+            | Phase::Copying
+            | Phase::Pushing => true,
             // A quick check reads no bytes.
             Phase::Checking => bytes > 0,
             _ => false,

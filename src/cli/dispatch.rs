@@ -51,6 +51,7 @@ enum Command {
     #[command(visible_alias = "check")]
     Verify(commands::verify::Verify),
     Restore(Box<commands::restore::Restore>),
+    Repository(Box<commands::repository::RepositoryCommand>),
     #[command(visible_alias = "forget")]
     Prune(commands::prune::Prune),
     Pin(commands::pin::Pin),
@@ -281,6 +282,12 @@ const EXPERT: &[&str] = &[
     "read_again",
     "remind_every",
     "passcode_wait",
+    "repository_password_command",
+    "repository_password_keyring",
+    "repository_patience",
+    "restic",
+    "restic_option",
+    "limit_download",
     "retry",
     "retry_wait",
     "trace",
@@ -367,6 +374,7 @@ fn obey(cli: Cli) -> u8 {
         Command::List(c) => c.run(),
         Command::Verify(c) => c.run(),
         Command::Restore(c) => c.connector.trace.end(c.run()),
+        Command::Repository(c) => c.run(),
         Command::Prune(c) => c.run(),
         Command::Pin(c) => c.run(),
         Command::Unpin(c) => c.run(),

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use idev_backup::automation::schedule::job_state;
 use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::{
-    backup, device, encryption, export, history, reader, restore, store, transport, verify,
+    backup, device, encryption, export, history, reader, repository, restore, store, transport,
+    verify,
 };
 
 /// The reasons that a command fails.
@@ -42,6 +43,9 @@ pub enum Failure {
     /// A restore or its rehearsal failed.
     #[error(transparent)]
     Restore(#[from] restore::Error),
+    /// A repository could not be used.
+    #[error(transparent)]
+    Repository(#[from] repository::Error),
     /// A scheduled job could not be read, changed or run.
     #[error(transparent)]
     Schedule(#[from] job_state::Error),
@@ -109,6 +113,7 @@ impl Failure {
             Failure::Backup(e) => e.kind(),
             Failure::Encryption(e) => e.kind(),
             Failure::Restore(e) => e.kind(),
+            Failure::Repository(e) => e.kind(),
             Failure::Schedule(e) => e.kind(),
             Failure::Output { cause, .. } => FailureKind::of_disk(cause),
             Failure::NoPassword { .. } | Failure::Mistyped { .. } => FailureKind::WrongPassword,

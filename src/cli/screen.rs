@@ -17,7 +17,7 @@ Commands:
   See          open  list  info  usage  ls  find  search  tree  cat  diff
   Get out      extract  export
   Trust        verify  restore
-  Keep         prune  pin  unpin  tag  delete  retire  adopt  copy
+  Keep         prune  pin  unpin  tag  delete  retire  adopt  copy  repository
   Automate     schedule  watch  config
   More         demo  simulate  trace  udev-rule  completions  man
 
@@ -53,7 +53,10 @@ pub fn advice(word: &str) -> Option<&'static str> {
         "contacts" => "`idev-backup export contacts --to FOLDER` writes them as vCard",
         "missing" => "`idev-backup info` shows what a backup lacks",
         "status" => "`idev-backup list` shows the backups, `doctor` looks for problems",
-        "sync" | "mirror" | "push" => "`idev-backup copy` copies a backup to another disk",
+        "sync" | "mirror" => "`idev-backup copy` copies a backup to another disk",
+        "push" | "restic" | "remote" => {
+            "`idev-backup repository push` pushes backups to an encrypted repository elsewhere"
+        }
         "rm" | "remove" => {
             "`idev-backup delete` deletes one backup, `prune` those that no rule keeps"
         }

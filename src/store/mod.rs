@@ -5,6 +5,7 @@
 //! <store>/<UDID>/                         the current backup, in Apple's layout
 //! <store>/<UDID>-YYYYMMDD-HHMMSS/         earlier backups, under Apple's archive name
 //! <store>/.idev-backup/store.json         marks the folder as a store and names its format
+//! <store>/.idev-backup/copies.json        notes when backups were pushed to a repository
 //! <store>/.idev-backup/<UDID>/lock        allows one run per phone at a time
 //! <store>/.idev-backup/<UDID>/draft/      a backup being written
 //! <store>/.idev-backup/<UDID>/notes.json  pins, tags and results of checks
@@ -16,6 +17,7 @@
 pub mod audit;
 mod backup_ref;
 pub(crate) mod capabilities;
+pub mod copies;
 pub mod disk;
 pub mod draft;
 mod error;

@@ -188,7 +188,7 @@ pub(super) struct Held(#[expect(dead_code, reason = "held, and never looked at")
 
 /// Waits for the lock on the notes. It is held only while the file is read and rewritten, never
 /// during a backup, so that a check can write notes while a backup runs.
-fn wait_for(path: &Path) -> Result<fs::File, Error> {
+pub(super) fn wait_for(path: &Path) -> Result<fs::File, Error> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -16,6 +16,7 @@ pub(crate) mod output;
 pub(crate) mod password;
 pub(crate) mod reading;
 pub(crate) mod recording;
+pub(crate) mod repository;
 pub(crate) mod snapshot;
 pub(crate) mod store;
 pub(crate) mod trace;

@@ -208,7 +208,7 @@ fn typed(question: &str) -> Result<Secret, Failure> {
 }
 
 /// Prompts for a new password twice, since a typing mistake would lock the user out.
-fn prompt_twice(question: &str) -> Result<Secret, Failure> {
+pub fn prompt_twice(question: &str) -> Result<Secret, Failure> {
     let mut tries = TRIES;
     loop {
         let first = typed(&format!("{question}: "))?;
@@ -272,7 +272,7 @@ fn of_command(command: &OsString) -> Result<Secret, Failure> {
     usable(Secret::new(bytes), "the output of the password command")
 }
 
-fn of_environment(variable: &str) -> Result<Option<Secret>, Failure> {
+pub fn of_environment(variable: &str) -> Result<Option<Secret>, Failure> {
     let Some(text) = std::env::var_os(variable).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };

@@ -54,6 +54,14 @@ pub fn patience(text: &str) -> Result<Duration, String> {
     Err(format!("expected {} to {}", span(least), span(most)))
 }
 
+/// Parses how long a repository may show no progress.
+pub fn repository_patience(text: &str) -> Result<Duration, String> {
+    match span_or(text, "m")? {
+        Duration::ZERO => Err("expected a duration, such as 31m".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// Parses how long the owner may take to tap Trust. A number without a unit counts seconds, the
 /// unit of earlier versions.
 pub fn trust_wait(text: &str) -> Result<Duration, String> {

@@ -31,6 +31,7 @@ pub(crate) mod pair;
 pub(crate) mod pin;
 pub(crate) mod prune;
 pub(crate) mod reference;
+pub(crate) mod repository;
 pub(crate) mod restore;
 pub(crate) mod retire;
 pub(crate) mod schedule;

@@ -6,6 +6,7 @@ mod explained;
 mod phone;
 mod problems;
 pub mod refusals;
+mod repository;
 mod runs;
 mod schedule;
 mod store;
@@ -20,6 +21,7 @@ pub use self::concerns::{before_restore, concern};
 pub use self::explained::explained;
 pub use self::phone::{device, listed};
 pub use self::problems::problem;
+pub use self::repository::repository;
 pub use self::runs::{backup, encryption, restore};
 pub use self::schedule::job;
 pub use self::store::store;
@@ -87,6 +89,7 @@ fn by_cause(failure: &Failure) -> Option<String> {
         Failure::Backup(e) => backup(e),
         Failure::Encryption(e) => encryption(e),
         Failure::Restore(e) => restore(e),
+        Failure::Repository(e) => repository(e),
         Failure::Schedule(e) => job(e).map(str::to_owned),
         Failure::Output { cause, .. } => Some(target(cause).to_owned()),
         Failure::NoPassword { .. } => Some(PASSWORD_SOURCES.to_owned()),

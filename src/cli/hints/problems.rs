@@ -2,9 +2,10 @@
 
 use idev_backup::automation::hooks;
 use idev_backup::base::problem::Problem;
-use idev_backup::{backup, encryption, history, restore};
+use idev_backup::{backup, encryption, history, repository, restore};
 
 use super::phone::{PROTECTED, device};
+use super::repository::problem as of_repository;
 use super::store::{set_aside, store};
 
 /// Returns the advice for a problem, if there is any.
@@ -17,6 +18,8 @@ pub fn problem(problem: &Problem) -> Option<String> {
         restore(problem).map(str::to_owned)
     } else if let Some(problem) = problem.downcast_ref() {
         hook(problem).map(str::to_owned)
+    } else if let Some(problem) = problem.downcast_ref::<repository::Problem>() {
+        of_repository(problem)
     } else if let Some(aside) = problem.downcast_ref() {
         Some(set_aside(aside))
     } else if let Some(encryption::NotSeen { .. }) = problem.downcast_ref() {

@@ -24,6 +24,7 @@ pub(crate) mod progress;
 pub(crate) mod prune;
 pub(crate) mod records;
 pub(crate) mod rehearsal;
+pub(crate) mod repository;
 pub(crate) mod restore;
 pub(crate) mod search;
 mod status_line;

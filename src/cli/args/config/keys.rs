@@ -86,6 +86,20 @@ pub(crate) const KEYS: &[Key] = &[
     key("hooks.notify", Form::Flag, "show desktop notifications"),
     key("watch.due-after", Form::Span, "back up a phone if its last backup is older than this"),
     key("doctor.ignore", Form::Topics, "topics of findings that `doctor` counts and does not show"),
+    key("repository.location", Form::Text, "the repository for copies elsewhere, as restic \
+        writes it"),
+    key("repository.password-file", Form::Place, "file with the repository's password"),
+    key("repository.password-command", Form::Text, "command that prints the repository's password"),
+    key("repository.password-keyring", Form::Text, "name of the repository's password in the \
+        system's credential store"),
+    key("repository.restic", Form::Text, "the program restic"),
+    key("repository.limit-upload", Form::Number(1, 4_000_000_000), "limit uploads to this rate in \
+        KiB/s"),
+    key("repository.limit-download", Form::Number(1, 4_000_000_000), "limit downloads to this rate \
+        in KiB/s"),
+    key("repository.patience", Form::Patience, "give up if restic shows no progress for this long"),
+    key("repository.read-back", Form::Number(1, 100_000), "after a push, read back one of N parts \
+        of the data"),
     key("log.file", Form::Place, "also append everything printed to stderr to this file"),
     key("log.level", Form::Level, "write only lines of this severity and above to the log: error, \
         warning or info"),

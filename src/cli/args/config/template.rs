@@ -27,6 +27,11 @@ const SECTIONS: &[(&str, &str)] = &[
         "Findings of `idev-backup doctor` that you accept. It counts them, and they do not change \
         its exit code.",
     ),
+    (
+        "repository",
+        "Copies elsewhere, for `idev-backup repository`. Logins of storages belong into the \
+        variables that restic reads.",
+    ),
     ("log", "A log for unattended jobs."),
 ];
 
@@ -70,6 +75,18 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("hooks.notify", "false"),
     ("watch.due-after", "\"20h\""),
     ("doctor.ignore", "[\"encryption\"]"),
+    ("repository.location", "\"sftp:me@nas:/srv/phones\""),
+    (
+        "repository.password-file",
+        "\"~/.config/idev-backup/repository-password\"",
+    ),
+    ("repository.password-command", "\"pass show phones\""),
+    ("repository.password-keyring", "\"repository\""),
+    ("repository.restic", "\"restic\""),
+    ("repository.limit-upload", "2048"),
+    ("repository.limit-download", "8192"),
+    ("repository.patience", "\"31m\""),
+    ("repository.read-back", "30"),
     ("log.file", "\"~/idev-backup.log\""),
     ("log.level", "\"info\""),
 ];

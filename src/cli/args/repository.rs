@@ -1,0 +1,193 @@
+//! Options that name a repository, its password and the program that keeps it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use idev_backup::base::cancel::CancelToken;
+use idev_backup::base::secret::Secret;
+use idev_backup::repository::{Access, Location, Restic, Waits};
+
+use super::keyring;
+use super::password;
+use super::store::path_parser;
+use super::value_parsers::{self, PATIENCE};
+use crate::cli::ctrl_c;
+use crate::cli::failure::Failure;
+
+/// Name of the repository's password in the credential store.
+const KEYRING_NAME: &str = "repository";
+
+/// Options that select a repository.
+#[derive(Args, Clone)]
+pub struct RepositoryArgs {
+    /// The repository: a folder, or `sftp:`, `rest:`, `s3:`, `b2:`, `azure:`, `gs:`, `swift:`,
+    /// `rclone:` and a place there, as restic writes it [default: the variable RESTIC_REPOSITORY]
+    #[arg(
+        long,
+        value_name = "PLACE",
+        env = "IDEV_BACKUP_REPOSITORY_LOCATION",
+        hide_env_values = true
+    )]
+    repository: Option<OsString>,
+    /// Read the repository's password from the first line of this file; `-` is standard input
+    /// [default: the variable RESTIC_PASSWORD_FILE]
+    #[arg(long, value_name = "FILE", env = "IDEV_BACKUP_REPOSITORY_PASSWORD_FILE", value_parser = path_parser())]
+    repository_password_file: Option<PathBuf>,
+    /// Run this command and use the first line that it prints as the repository's password
+    /// [default: the variable RESTIC_PASSWORD_COMMAND]
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        env = "IDEV_BACKUP_REPOSITORY_PASSWORD_COMMAND"
+    )]
+    repository_password_command: Option<OsString>,
+    /// Read the repository's password of this name from the system's credential store [see
+    /// `idev-backup encryption remember`]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "IDEV_BACKUP_REPOSITORY_PASSWORD_KEYRING",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = KEYRING_NAME
+    )]
+    repository_password_keyring: Option<String>,
+    /// The program restic, by its path or name
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        env = "IDEV_BACKUP_REPOSITORY_RESTIC",
+        default_value = "restic"
+    )]
+    restic: OsString,
+    /// An option of a storage for restic's `-o`, such as `sftp.args=-p 2222`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    restic_option: Vec<String>,
+    /// Limit uploads to this rate in KiB/s
+    #[arg(long, value_name = "RATE", env = "IDEV_BACKUP_REPOSITORY_LIMIT_UPLOAD", value_parser = value_parsers::count)]
+    limit_upload: Option<u32>,
+    /// Limit downloads to this rate in KiB/s
+    #[arg(long, value_name = "RATE", env = "IDEV_BACKUP_REPOSITORY_LIMIT_DOWNLOAD", value_parser = value_parsers::count)]
+    limit_download: Option<u32>,
+    /// Give up if restic shows no progress for this long
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_REPOSITORY_PATIENCE", default_value = PATIENCE, value_parser = value_parsers::repository_patience)]
+    repository_patience: std::time::Duration,
+}
+
+impl RepositoryArgs {
+    /// Returns the repository with the password that it has. Prompts for it if nothing gives it.
+    pub fn open(&self) -> Result<Restic, Failure> {
+        let location = self.place()?;
+        let password = match self.given()? {
+            Some(password) => password,
+            None => password::prompt(&format!("Password of the repository {location}: "))?,
+        };
+        self.with(location, password)
+    }
+
+    /// Returns the repository that is about to be made. Prompts twice for its password if nothing
+    /// gives it; before that, `explain` tells the user what the password means.
+    pub fn planned(&self, explain: impl FnOnce(&Location)) -> Result<Restic, Failure> {
+        let location = self.place()?;
+        explain(&location);
+        let password = match self.given()? {
+            Some(password) => password,
+            None => password::prompt_twice("New password of the repository")?,
+        };
+        self.with(location, password)
+    }
+
+    fn with(&self, location: Location, password: Secret) -> Result<Restic, Failure> {
+        let mut access = Access::new(location, password, CancelToken::new(ctrl_c::interrupt()));
+        access.program = absolute(&self.restic);
+        access.options.clone_from(&self.restic_option);
+        access.limit_upload = self.limit_upload;
+        access.limit_download = self.limit_download;
+        access.waits = Waits {
+            silence_max: self.repository_patience,
+            ..Waits::default()
+        };
+        Ok(Restic::new(access)?)
+    }
+
+    /// Returns the place of the repository.
+    fn place(&self) -> Result<Location, Failure> {
+        let named = self.repository.clone().filter(|text| !text.is_empty());
+        let text = match named.or_else(|| variable("RESTIC_REPOSITORY")) {
+            Some(text) => text,
+            None => match variable("RESTIC_REPOSITORY_FILE") {
+                Some(file) => first_line(Path::new(&file))?,
+                None => {
+                    return Err(Failure::Command {
+                        what: "no repository is named".to_owned(),
+                        hint: "name one with --repository, or once for all commands: \
+                            `idev-backup config set repository.location PLACE`"
+                            .to_owned(),
+                    });
+                }
+            },
+        };
+        let location = Location::new(text);
+        let Some(folder) = location.folder() else {
+            return Ok(location);
+        };
+        // restic works in another folder, so a relative path would mean another place.
+        let wrong = |what: String| Failure::Command {
+            what,
+            hint: "write the absolute path of the folder".to_owned(),
+        };
+        let folder = super::store::path(folder.into_os_string()).map_err(wrong)?;
+        Ok(Location::new(super::store::whole(&folder)?))
+    }
+
+    /// Returns the password if it was given by file, command, credential store or environment.
+    fn given(&self) -> Result<Option<Secret>, Failure> {
+        if let Some(name) = &self.repository_password_keyring {
+            return keyring::recall(name).map(Some);
+        }
+        let file = self.repository_password_file.as_ref();
+        let command = self.repository_password_command.as_ref();
+        if let Some(password) = password::of(file, command)? {
+            return Ok(Some(trimmed(&password)));
+        }
+        let file = variable("RESTIC_PASSWORD_FILE").map(PathBuf::from);
+        let command = variable("RESTIC_PASSWORD_COMMAND");
+        match password::of(file.as_ref(), command.as_ref())? {
+            Some(password) => Ok(Some(trimmed(&password))),
+            None => password::of_environment("RESTIC_PASSWORD"),
+        }
+    }
+}
+
+/// Removes the blanks around a password from a file or a command, as restic does. The same file
+/// then works with restic.
+fn trimmed(password: &Secret) -> Secret {
+    Secret::new(password.expose().trim_ascii().to_vec())
+}
+
+/// Returns the value of a variable, unless it is empty.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Returns the absolute path of a program that is named by its path, since restic works in another
+/// folder.
+fn absolute(program: &OsString) -> OsString {
+    let path = Path::new(program);
+    if path.components().count() < 2 {
+        return program.clone();
+    }
+    std::path::absolute(path).map_or_else(|_| program.clone(), PathBuf::into_os_string)
+}
+
+fn first_line(file: &Path) -> Result<OsString, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|e| Failure::Command {
+        what: format!(
+            "cannot read RESTIC_REPOSITORY_FILE ({}): {e}",
+            file.display()
+        ),
+        hint: "name the repository with --repository".to_owned(),
+    })?;
+    Ok(text.lines().next().unwrap_or_default().trim().into())
+}

@@ -1,0 +1,26 @@
+//! Copies of backups elsewhere: an encrypted, deduplicated repository on any storage.
+//!
+//! The format and the engine are restic's. It runs as a child process behind the trait [`Engine`],
+//! and anyone can list, check and restore everything with restic alone.
+//!
+//! Each backup is one snapshot of restic. At its root it holds the backup's folder in Apple's
+//! layout, and in `.idev-backup/<UDID>/<stamp>/` our record of it, as beside a sealed backup in a
+//! store. Its tags identify the backup; [`Copy`] holds them as fields.
+
+mod access;
+mod copy;
+mod engine;
+mod error;
+mod list;
+mod problem;
+mod push;
+mod restic;
+
+pub use access::{Access, Location, Waits};
+pub use copy::Copy;
+pub use engine::{Checked, Data, Engine, Key, Node, Pushed, Share, Stored};
+pub use error::Error;
+pub use list::{Listing, OfPhone, list};
+pub use problem::Problem;
+pub use push::{After, Push, PushReport, PushedBackup, Skipped, push};
+pub use restic::{OLDEST, Restic, Version};

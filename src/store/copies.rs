@@ -1,0 +1,116 @@
+//! Notes when backups of this store were last pushed to a repository, so that a list and a
+//! diagnosis can tell the age of the last copy elsewhere without asking for a password or using the
+//! network.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Snapshot, Store, disk, notes};
+use crate::base::plain_file;
+
+/// The name of the file.
+const COPIES: &str = "copies.json";
+
+const VERSION: u32 = 1;
+
+/// The newest backup of a phone in a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastCopy {
+    /// The id of the backup.
+    pub backup: String,
+    /// RFC 3339: the time at which the phone made the backup.
+    pub date: String,
+    /// RFC 3339: the time at which the backup was last seen in the repository.
+    pub seen: String,
+}
+
+/// A repository that this store was pushed to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Repository {
+    /// The place of the repository, without a password.
+    pub location: String,
+    /// RFC 3339: the last time at which a check after a push found no damage.
+    pub checked: Option<String>,
+    /// The newest backup of each phone there, by UDID.
+    pub phones: BTreeMap<String, LastCopy>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct File {
+    version: u32,
+    repositories: Vec<Repository>,
+}
+
+impl Store {
+    /// Returns what is noted about the repositories that this store was pushed to.
+    pub fn copies(&self) -> Result<Vec<Repository>, Error> {
+        let path = self.own().join(COPIES);
+        let damaged = |why: String| Error::Damaged {
+            path: path.clone(),
+            why,
+        };
+        let text = match plain_file::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            text => text.map_err(|e| Error::io("read", &path, e))?,
+        };
+        let file: File = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        if file.version != VERSION {
+            return Err(damaged(format!(
+                "its version is {}, and this program knows {VERSION}",
+                file.version
+            )));
+        }
+        Ok(file.repositories)
+    }
+
+    /// Notes which of these backups, the newest of their phones in the repository, were seen there,
+    /// and the time of a check. Waits while another process is noting something.
+    pub fn note_copies(
+        &self,
+        location: &str,
+        newest: &[&Snapshot],
+        checked: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.check_user()?;
+        let own = self.own();
+        disk::make_private_dirs(&own)?;
+        let _held = notes::wait_for(&own.join("copies.lock"))?;
+        // A file that cannot be read holds nothing that the next push does not find out again.
+        let mut repositories = self.copies().unwrap_or_default();
+        let at = repositories
+            .iter()
+            .position(|known| known.location == location);
+        let at = at.unwrap_or_else(|| {
+            repositories.push(Repository {
+                location: location.to_owned(),
+                ..Repository::default()
+            });
+            repositories.len() - 1
+        });
+        let known = &mut repositories[at];
+        for snapshot in newest {
+            let copy = LastCopy {
+                backup: snapshot.id().to_string(),
+                date: snapshot.date().to_string(),
+                seen: now.to_string(),
+            };
+            known.phones.insert(snapshot.udid().to_string(), copy);
+        }
+        known.checked = checked
+            .map(|time| time.to_string())
+            .or(known.checked.take());
+        let path = own.join(COPIES);
+        let file = File {
+            version: VERSION,
+            repositories,
+        };
+        let text = serde_json::to_vec_pretty(&file);
+        let text = text.map_err(|e| Error::io("write", &path, io::Error::other(e)))?;
+        disk::write_whole(&path, &text)
+    }
+}
