@@ -77,7 +77,7 @@
 //!
 //! # Stability
 //!
-//! The crate is at version 0.1: its interface may change with each minor version, and the changelog
+//! The crate is at version 0.2: its interface may change with each minor version, and the changelog
 //! says how. The layout of a store, the JSON output and the exit codes of the program are
 //! documented in docs/format.md and docs/guide/scripts.md, and change only with a number of their
 //! own.

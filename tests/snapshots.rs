@@ -38,6 +38,7 @@ const DIFFERS: &[(&str, &str)] = &[
     ),
     (r#""(id|uuid)":"[0-9A-Fa-f-]{32,36}""#, r#""$1":"[ID]""#),
     (r#""version":"\d+\.\d+\.\d+""#, r#""version":"[VERSION]""#),
+    (r"\bidev-backup \d+\.\d+\.\d+", "idev-backup [VERSION]"),
     (
         r"\b\d+(\.\d+)? (KB|MB|GB|TB) (is |are )?free\b",
         "[SIZE] free",
