@@ -29,7 +29,7 @@ pub struct Contact {
     pub time: String,
     /// The way: "USB" or "Wi-Fi".
     pub via: String,
-    /// True if this computer turned the phone's connections over Wi-Fi on.
+    /// True if the phone's connections over Wi-Fi are on, as far as this computer knows.
     #[serde(default)]
     pub wifi: bool,
 }
@@ -65,7 +65,7 @@ pub(super) fn last(folder: &Path, udid: &Udid) -> Option<Contact> {
 /// Notes a contact in `folder`, if that exists. Ignores errors: without the note, only the warning
 /// about the end of trust is lost.
 pub(super) fn note(folder: &Path, udid: &Udid, via: Via, now: SystemTime) {
-    let wifi = last(folder, udid).is_some_and(|last| last.wifi);
+    let wifi = via == Via::Network || last(folder, udid).is_some_and(|last| last.wifi);
     note_switch(folder, udid, via, now, wifi);
 }
 
