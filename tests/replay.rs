@@ -116,7 +116,7 @@ const SCENES: &[Scene] = &[
     scene("13.7-devicelink-300", 0, DONE),
 
     // idevicebackup2 opens a new connection for each pairing attempt, and no session afterwards.
-    Scene { command: PAIR, departs: &["Pair came out of turn", "StartSession has no recorded answer"],
+    Scene { command: PAIR, departs: &["Pair came out of turn", "StartSession has no recorded answer", "DeviceName has no recorded answer"],
             ..scene("18.6.2-pair.idevicebackup2", 0, DONE) },
     Scene { command: PAIR, departs: &["Pair came out of turn"], ..scene("18.6.2-trust-refused.idevicebackup2", 5, "Don't Trust") },
     Scene { departs: LIMD, ..scene("18.6.2-full-backup.idevicebackup2", 0, DONE) },

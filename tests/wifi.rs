@@ -460,11 +460,26 @@ fn program_backs_up_over_wifi() {
     );
     let said = ran(&[&["devices"], &over_wifi[..]].concat(), false, 0);
     assert!(said.contains("Wi-Fi") && said.contains(UDID), "{said}");
+    let trace = wireless.rig.dir.path().join("wifi.jsonl");
+    let traced = ["--trace", trace.to_str().unwrap()];
     ran(
-        &[&["create"], &store[..], &over_wifi[..]].concat(),
+        &[&["create"], &store[..], &over_wifi[..], &traced[..]].concat(),
         false,
         0,
     );
+    // The trace has the services that only Wi-Fi needs, and their words in plain.
+    let trace = std::fs::read_to_string(trace).unwrap();
+    for words in [
+        "\"Command\":\"Marco\",\"Interval\":",
+        "\"CommandKey\":\"CommandCreateAssertion\"",
+        "\"AssertionNameKey\":\"idev-backup\"",
+        "\"Label\":\"idev-backup\"",
+    ] {
+        assert!(trace.contains(words), "{words}");
+    }
+    for secret in [UDID, &config().name, &address] {
+        assert!(!trace.contains(secret), "{secret}");
+    }
     let said = ran(&[&["wifi", "status"], &over_wifi[..]].concat(), false, 0);
     assert!(said.contains("Seen over Wi-Fi at 127.0.0.1"), "{said}");
     assert!(said.contains("Last contact: today"), "{said}");

@@ -92,7 +92,9 @@ def call(phone, command, home, passwords=("", "")):
     # pymobiledevice3 would read "UNIX:" as the name of a host.
     address = str(phone.path) if "pymobiledevice3" in str(command[0]) else f"UNIX:{phone.path}"
     environment |= {"HOME": str(home), "USBMUXD_SOCKET_ADDRESS": address}
-    environment |= {"IDEV_BACKUP_PASSWORD": passwords[0], "IDEV_BACKUP_NEW_PASSWORD": passwords[1]}
+    # Our program refuses empty variables.
+    names = zip(("IDEV_BACKUP_PASSWORD", "IDEV_BACKUP_NEW_PASSWORD"), passwords)
+    environment |= {name: password for name, password in names if password}
     command = [str(word) for word in command]
     client = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

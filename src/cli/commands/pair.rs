@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
+use idev_backup::device::connector::Connector;
 use idev_backup::device::trust::{self, Outcome};
 use idev_backup::device::wifi;
+use idev_backup::transport::Attached;
 
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
@@ -43,13 +45,13 @@ impl Pair {
             if self.with_wifi {
                 wifi::set(&connector, &phone, true)?;
             }
-            Ok((outcome, phone.udid))
+            Ok((outcome, named(&connector, &phone)))
         });
         match paired {
-            Ok((outcome, udid)) => {
+            Ok((outcome, name)) => {
                 output::line(&match outcome {
-                    Outcome::Already => format!("{udid} is already paired with this computer."),
-                    Outcome::Paired => format!("{udid} is now paired with this computer."),
+                    Outcome::Already => format!("{name} is already paired with this computer."),
+                    Outcome::Paired => format!("{name} is now paired with this computer."),
                 });
                 if self.with_wifi {
                     output::line("It accepts connections over Wi-Fi from now on.");
@@ -61,6 +63,12 @@ impl Pair {
             Err(e) => output::failure(&e, None, false),
         }
     }
+}
+
+/// Returns the phone's name, or its UDID if it does not tell.
+fn named(connector: &Connector, phone: &Attached) -> String {
+    let name = connector.name(phone);
+    output::one_line(&name.unwrap_or_else(|| phone.udid.to_string()))
 }
 
 /// Unpair this computer from a phone
@@ -79,12 +87,14 @@ impl Unpair {
     pub fn run(&self) -> u8 {
         let unpaired = self.connector.connector().and_then(|connector| {
             let phone = connector.phone(self.device.device.as_deref())?;
+            // A phone without a pair record may no longer tell its name.
+            let name = named(&connector, &phone);
             trust::unpair(&connector, &phone)?;
-            Ok(phone.udid)
+            Ok(name)
         });
         match unpaired {
-            Ok(udid) => {
-                output::line(&format!("{udid} is now unpaired from this computer."));
+            Ok(name) => {
+                output::line(&format!("{name} is now unpaired from this computer."));
                 exit::DONE
             }
             Err(e) => output::failure(&e, None, false),

@@ -5,15 +5,16 @@ use crate::base::udid::Udid;
 
 /// Keys with words of the protocol as their texts.
 #[rustfmt::skip]
-pub(crate) const PROTOCOL: [&str; 9] = [
-    "Command", "DLFileType", "Domain", "Key", "MessageName", "MessageType", "Request", "Service", "command",
+pub(crate) const PROTOCOL: [&str; 11] = [
+    "AssertionTypeKey", "Command", "CommandKey", "DLFileType", "Domain", "Key", "MessageName", "MessageType", "Request",
+    "Service", "command",
 ];
 
 /// Keys with constants of Apple or of a program as their texts, unless the text looks like a
 /// person's name.
 #[rustfmt::skip]
-pub(crate) const CONSTANT: [&str; 30] = [
-    "ActivationState", "ApplicationType", "BuildVersion", "BundleID", "CPUArchitecture", "ClientVersionString",
+pub(crate) const CONSTANT: [&str; 31] = [
+    "ActivationState", "ApplicationType", "AssertionNameKey", "BuildVersion", "BundleID", "CPUArchitecture", "ClientVersionString",
     "ConnectionType", "DeviceClass", "DeviceColor", "DeviceEnclosureColor", "Error", "HardwareModel",
     "HardwarePlatform", "HumanReadableProductVersionString", "Label", "MinITunesVersion",
     "MobileDeviceMinimumVersion", "ProductName", "ProductType", "ProductVersion", "ProgName", "ProtocolVersion",
@@ -61,8 +62,8 @@ pub(crate) const DEVICE_LINK: [&str; 26] = [
 
 /// Keys that consist of one word. Other keys are recognized by their inner capitals.
 #[rustfmt::skip]
-pub(crate) const WORDS: [&str; 17] = [
-    "BUID", "Command", "Domain", "Error", "Key", "Label", "Name", "Number", "Options", "Port", "Properties",
+pub(crate) const WORDS: [&str; 18] = [
+    "BUID", "Command", "Domain", "Error", "Interval", "Key", "Label", "Name", "Number", "Options", "Port", "Properties",
     "Request", "Service", "Total", "Type", "UDID", "Value",
 ];
 
