@@ -26,8 +26,13 @@ FIXTURES = HERE.parents[1] / "fixtures" / "traffic"
 WORK = HERE.parents[1] / "target" / "peers"
 VENV = WORK / "venv"
 CONTENT_VENV = WORK / "venv-content"
-PHONE = ["--files", "400", "--bulk", "2x3M", "--seed", "7"]
+PHONE = {"--files": "400", "--bulk": "2x3M", "--seed": "7"}
 SECONDS_MAX = 300  # For each program.
+
+
+def phone_flags(flags):
+    """Returns the flags of a simulated phone; those of `flags` replace ours."""
+    return [word for name, value in PHONE.items() if name not in flags for word in (name, value)] + list(flags)
 
 
 class Failed(Exception):
@@ -62,7 +67,7 @@ class Phone:
     """A simulated phone in its own process. Clients find it through the environment."""
 
     def __init__(self, ours, folder, *flags):
-        self.command = [ours, "simulate", *PHONE, *flags]
+        self.command = [ours, "simulate", *phone_flags(flags)]
         self.log = folder / "phone.log"
         # The path of a socket must be short.
         self.socket_folder = tempfile.TemporaryDirectory(prefix="phone-")

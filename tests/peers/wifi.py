@@ -25,7 +25,7 @@ import threading
 import time
 from pathlib import Path
 
-from run import HERE, PHONE, VENV, WORK, Failed, Phone, Report, check, install_judges, payload, phone_finished, run, same_payload
+from run import HERE, VENV, WORK, Failed, Phone, Report, check, install_judges, payload, phone_finished, phone_flags, run, same_payload
 
 PYTHON = VENV / "bin" / "python"
 PYMOBILEDEVICE3 = VENV / "bin" / "pymobiledevice3"
@@ -93,6 +93,10 @@ class Lab:
     def remove_address(self, number):
         self._run("ip", "-n", self.phone, "addr", "del", f"{NETWORK}.{number}/24", "dev", "en0")
 
+    def let_multicast_through(self, through):
+        """Switches the delivery of multicast to the computer on or off, as some access points do."""
+        self._run("ip", "-n", self.air, "link", "set", "pc", "type", "bridge_slave", "mcast_flood", "on" if through else "off")
+
     def browse(self, seconds=5, count=1):
         return json.loads(self.at_computer(PYTHON, HERE / "mdns.py", "browse", seconds, count))
 
@@ -104,7 +108,7 @@ class WifiPhone(Phone):
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(ours, folder)
         at = [word for address in addresses for word in ("--wifi", address)]
-        self.command = [*lab.on(lab.phone), ours, "simulate", *PHONE, *at, "--heartbeat", "2", *flags]
+        self.command = [*lab.on(lab.phone), ours, "simulate", *at, "--heartbeat", "2", *phone_flags(flags)]
         self.dead = folder / "no.sock"
 
     def __enter__(self):
@@ -431,6 +435,51 @@ def interruptions(report, lab, ours, folder, expected, all_scenes):
         lab.remove_address(9)
 
 
+def many_files(report, lab, ours, folder, _, all_scenes):
+    """Ends the connections of a large backup at twenty random places."""
+    if not all_scenes:
+        return
+    flags = ("--files", "50000")
+    expected = reference(ours, folder / "reference", *flags)
+    with WifiPhone(lab, ours, folder, *flags) as phone:
+        udid, _ = pair_and_switch_on(lab)
+        phone.unplug()
+        program = Ours(lab, ours, folder)
+        places = random.Random(11)
+
+        def drops():
+            for number in range(20):
+                phone.tell(f"after {places.randrange(500_000, 20_000_000)} drop")
+                _, said = program.creates(ends=8)
+                check(number == 0 or "ontinu" in said, f"run {number} does not continue:\n{said[-800:]}")
+            program.creates()
+            program.holds(udid, expected)
+
+        report.scene("50,000 files are whole after twenty drops", drops)
+
+
+def blocked_multicast(report, lab, ours, folder, expected, _):
+    """Has the access point drop multicast, so that the phone is reachable by its address only."""
+    with WifiPhone(lab, ours, folder, "--advert", "mac") as phone:
+        udid, _ = pair_and_switch_on(lab)
+        phone.unplug()
+        program = Ours(lab, ours, folder)
+
+        def is_reached():
+            program.creates(ends=4)
+            program.creates("--address", f"{NETWORK}.2")
+            program.holds(udid, expected)
+
+        def is_explained():
+            _, said = program.says("doctor", "--store", program.store, ends=(1, 3))
+            check("no device on the network answers an mDNS query" in said, said[-1500:])
+
+        lab.let_multicast_through(False)
+        report.scene("create reaches the phone by --address without multicast", is_reached)
+        report.scene("doctor says that multicast does not arrive", is_explained)
+        lab.let_multicast_through(True)
+
+
 def foreign_advert(report, lab, ours, folder, _, all_scenes):
     """Has zeroconf advertise the phone, and then ten thousand others."""
     with WifiPhone(lab, ours, folder, "--advert", "none") as phone:
@@ -521,6 +570,8 @@ def main():
             ("ours", our_program),
             ("ours-tags", our_program_and_tags),
             ("interruptions", interruptions),
+            ("blocked", blocked_multicast),
+            ("many", many_files),
             ("foreign", foreign_advert),
         ):
             try:
