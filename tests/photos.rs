@@ -279,6 +279,10 @@ fn photos_of_all_versions_are_true() {
                 }
                 let mut value = serde_json::to_value(&photo).unwrap();
                 value.as_object_mut().unwrap().remove("id");
+                if !photo.people.is_empty() {
+                    let people = photo.people.iter().map(|at| &photos.people()[*at]);
+                    value["people"] = people.cloned().collect::<Vec<_>>().into();
+                }
                 found.push(value);
                 true
             })
@@ -358,6 +362,11 @@ fn albums_become_folders_or_links() {
             records[0]["albums"],
             json!([["Italy/2024: <Rome>"], ["Family", "Birthday 🎂"]])
         );
+        assert_eq!(
+            records[1]["people"],
+            json!(["<b>Jun</b> 写真", "Ana Größe"])
+        );
+        assert_eq!(records[2]["people"], json!([]));
         assert_eq!(records[1]["exported"].as_array().unwrap().len(), 2);
         // The same export changes nothing.
         let before = rig::tree(&to);

@@ -9,6 +9,8 @@
 //! ZADDITIONALASSETATTRIBUTES            more about it: its original name
 //! ZGENERICALBUM                         albums, and folders of albums
 //! Z_nASSETS                             the photos of albums; n is the number of the kind Album
+//! ZPERSON                               people; most have no name, since nobody gave them one
+//! ZDETECTEDFACE                         the people in photos
 //! ```
 
 use std::collections::HashMap;
@@ -30,6 +32,10 @@ const PATH: &str = "Media/PhotoData/Photos.sqlite";
 const MEMBERS_MAX: usize = 2 << 20;
 /// The most albums. Photos has no limit, and people have some hundred.
 const ALBUMS_MAX: usize = 1 << 16;
+/// The most named people. Photos has no limit, and people name some hundred.
+const PEOPLE_MAX: usize = 1 << 16;
+/// The most faces of named people that are remembered.
+const FACES_MAX: usize = 2 << 20;
 /// The most folders inside each other. Those of a damaged database could contain each other.
 const DEPTH_MAX: usize = 32;
 /// The numbers of `ZKIND` of an album that the owner made, and of a folder of albums.
@@ -125,6 +131,9 @@ pub struct Photo {
     /// The numbers of its albums in [`Photos::albums`].
     #[serde(skip)]
     pub albums: Vec<usize>,
+    /// The numbers of the people in it in [`Photos::people`].
+    #[serde(skip)]
+    pub people: Vec<usize>,
     /// True if the backup does not have its file, which is only in iCloud.
     #[serde(skip_serializing_if = "crate::content::value::is_false")]
     pub only_in_icloud: bool,
@@ -170,6 +179,9 @@ pub struct Photos {
     albums: Vec<Album>,
     /// The albums of photos, by the rows of the photos.
     members: HashMap<i64, Vec<u16>>,
+    people: Vec<String>,
+    /// The people in photos, by the rows of the photos.
+    faces: HashMap<i64, Vec<u16>>,
     files: Paths,
     damage: Vec<Error>,
 }
@@ -211,16 +223,21 @@ impl Photos {
             sql,
             albums: Vec::new(),
             members: HashMap::new(),
+            people: Vec::new(),
+            faces: HashMap::new(),
             files: Paths::below(backup, domain, "Media")?,
             damage: Vec::new(),
         };
         if let Err(e) = photos.read_albums() {
             photos.damage.push(e);
         }
+        if let Err(e) = photos.read_people() {
+            photos.damage.push(e);
+        }
         Ok(photos)
     }
 
-    /// Returns the reasons that albums are missing, if the database is damaged.
+    /// Returns the reasons that albums or people are missing, if the database is damaged.
     pub fn damage(&self) -> &[Error] {
         &self.damage
     }
@@ -228,6 +245,11 @@ impl Photos {
     /// Returns the albums that the owner made, in the order of their names.
     pub fn albums(&self) -> &[Album] {
         &self.albums
+    }
+
+    /// Returns the names of the people to whom the owner gave names, in their order.
+    pub fn people(&self) -> &[String] {
+        &self.people
     }
 
     /// Calls `each` for all photos and videos, until it returns false.
@@ -269,7 +291,10 @@ impl Photos {
             (-90.0..=90.0).contains(north) && (-180.0..=180.0).contains(east)
         });
         let original = value::words(row, COLUMNS.len());
-        let albums = self.members.get(&id).into_iter().flatten();
+        let numbers = |of: &HashMap<i64, Vec<u16>>| {
+            let numbers = of.get(&id).into_iter().flatten();
+            numbers.map(|number| usize::from(*number)).collect()
+        };
         Some(Photo {
             id,
             guid: text(Column::Guid),
@@ -299,7 +324,8 @@ impl Photos {
             seconds: real(Column::Duration).filter(|seconds| *seconds > 0.0),
             latitude: place.map(|(north, _)| north),
             longitude: place.map(|(_, east)| east),
-            albums: albums.map(|album| usize::from(*album)).collect(),
+            albums: numbers(&self.members),
+            people: numbers(&self.faces),
             only_in_icloud: is_here && !deleted && !self.files.have(&path),
             path,
             doubts: doubt.into_iter().collect(),
@@ -355,6 +381,54 @@ impl Photos {
             }
             count < MEMBERS_MAX
         })
+    }
+}
+
+impl Photos {
+    /// Reads the named people, and who is in which photo. osxphotos has both forms of the columns
+    /// of ZDETECTEDFACE: the shorter ones up to iOS 16, the longer ones since.
+    fn read_people(&mut self) -> Result<(), Error> {
+        let (persons, faces) = (self.db.table("ZPERSON")?, self.db.table("ZDETECTEDFACE")?);
+        let first = |names: [&'static str; 2]| names.into_iter().find(|name| faces.has(name));
+        let columns = (
+            first(["ZPERSONFORFACE", "ZPERSON"]),
+            first(["ZASSETFORFACE", "ZASSET"]),
+        );
+        // Libraries without these tables are those of phones that look for no faces.
+        let (Some(person), Some(photo)) = columns else {
+            return Ok(());
+        };
+        let mut named: Vec<(String, i64)> = Vec::new();
+        let sql = persons.select(&["Z_PK", "ZFULLNAME", "ZDISPLAYNAME"]);
+        self.db.rows(&sql, |row| {
+            let name = value::words(row, 1).or_else(|| value::words(row, 2));
+            let name = name.filter(|name| !name.trim().is_empty());
+            named.extend(name.zip(value::integer(row, 0)));
+            named.len() < PEOPLE_MAX
+        })?;
+        named.sort_unstable();
+        let numbers: HashMap<i64, u16> =
+            named.iter().map(|(_, id)| *id).zip(0..=u16::MAX).collect();
+        self.people = named.into_iter().map(|(name, _)| name).collect();
+        let in_photos = &mut self.faces;
+        let mut count = 0;
+        let sql = format!("SELECT {person}, {photo} FROM ZDETECTEDFACE");
+        self.db.rows(&sql, |row| {
+            let person = value::integer(row, 0).and_then(|id| numbers.get(&id));
+            if let (Some(person), Some(photo)) = (person, value::integer(row, 1)) {
+                let of_photo: &mut Vec<u16> = in_photos.entry(photo).or_default();
+                // A person can be in a photo twice, in a mirror.
+                if !of_photo.contains(person) {
+                    of_photo.push(*person);
+                }
+                count += 1;
+            }
+            count < FACES_MAX
+        })?;
+        for of_photo in in_photos.values_mut() {
+            of_photo.sort_unstable();
+        }
+        Ok(())
     }
 }
 

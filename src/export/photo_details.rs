@@ -76,6 +76,7 @@ struct Record<'a> {
     #[serde(flatten)]
     photo: &'a Photo,
     albums: Vec<&'a [String]>,
+    people: Vec<&'a str>,
     exported: &'a [String],
 }
 
@@ -160,6 +161,8 @@ impl Details {
                 .albums
                 .iter()
                 .filter_map(|at| photos.albums().get(*at));
+            let people = photo.people.iter();
+            let people = people.filter_map(|at| photos.people().get(*at));
             if self.how != Albums::None {
                 for album in albums.clone() {
                     for path in exported {
@@ -174,6 +177,7 @@ impl Details {
                 version: 1,
                 photo: &photo,
                 albums: albums.map(|album| album.names.as_slice()).collect(),
+                people: people.map(String::as_str).collect(),
                 exported,
             };
             if let Some(list) = &mut list {

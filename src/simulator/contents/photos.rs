@@ -22,7 +22,13 @@ pub(super) fn add(plan: Plan, contents: &mut Contents) {
             plan,
             rows: Rows::of(
                 db,
-                &[numbers.table, "ZADDITIONALASSETATTRIBUTES", "ZGENERICALBUM"],
+                &[
+                    numbers.table,
+                    "ZADDITIONALASSETATTRIBUTES",
+                    "ZGENERICALBUM",
+                    "ZPERSON",
+                    "ZDETECTEDFACE",
+                ],
             )?,
             numbers,
             contents,
@@ -64,6 +70,15 @@ impl Numbers {
     }
 }
 
+/// Returns the columns of ZDETECTEDFACE for the person and the photo.
+fn face_columns(ios: u32) -> (&'static str, &'static str) {
+    if ios < 17 {
+        ("ZPERSON", "ZASSET")
+    } else {
+        ("ZPERSONFORFACE", "ZASSETFORFACE")
+    }
+}
+
 fn create(db: &Connection, ios: u32, numbers: &Numbers) -> rusqlite::Result<()> {
     let columns = columns_of(
         ios,
@@ -85,6 +100,7 @@ fn create(db: &Connection, ios: u32, numbers: &Numbers) -> rusqlite::Result<()> 
         ""
     };
     let (album, asset, table) = (numbers.album, numbers.asset, numbers.table);
+    let (face, photo) = face_columns(ios);
     db.execute_batch(&format!(
         "CREATE TABLE {table} ({columns}{edited});
          CREATE TABLE ZADDITIONALASSETATTRIBUTES (Z_PK INTEGER PRIMARY KEY, ZASSET INTEGER, ZTIMEZONEOFFSET INTEGER,
@@ -92,6 +108,8 @@ fn create(db: &Connection, ios: u32, numbers: &Numbers) -> rusqlite::Result<()> 
          CREATE TABLE ZGENERICALBUM (Z_PK INTEGER PRIMARY KEY, Z_ENT INTEGER, ZKIND INTEGER, ZPARENTFOLDER INTEGER,
             ZTRASHEDSTATE INTEGER, ZTITLE VARCHAR, ZUUID VARCHAR);
          CREATE TABLE Z_{album}ASSETS (Z_{album}ALBUMS INTEGER, Z_{asset}ASSETS INTEGER, Z_FOK_{asset}ASSETS INTEGER);
+         CREATE TABLE ZPERSON (Z_PK INTEGER PRIMARY KEY, Z_ENT INTEGER, ZDISPLAYNAME VARCHAR, ZFULLNAME VARCHAR);
+         CREATE TABLE ZDETECTEDFACE (Z_PK INTEGER PRIMARY KEY, Z_ENT INTEGER, {face} INTEGER, {photo} INTEGER);
          CREATE TABLE Z_PRIMARYKEY (Z_ENT INTEGER PRIMARY KEY, Z_NAME VARCHAR, Z_SUPER INTEGER, Z_MAX INTEGER);
          INSERT INTO Z_PRIMARYKEY VALUES ({asset}, '{}', 0, 0), ({}, 'GenericAlbum', 0, 0),
             ({album}, 'Album', {}, 0);",
@@ -244,6 +262,13 @@ impl Roll<'_> {
             [deleted],
         )?;
         self.member(deleted, 1)?;
+        self.person(
+            &[("ZFULLNAME", "Ana Größe"), ("ZDISPLAYNAME", "Ana")],
+            &[1, 2, 2],
+        )?;
+        self.person(&[("ZFULLNAME", "<b>Jun</b> 写真")], &[2, 8])?;
+        self.person(&[("ZFULLNAME", "")], &[3])?;
+        self.person(&[], &[3, 10])?;
         self.albums.sort_by_key(|album| album["names"].to_string());
         Ok(())
     }
@@ -342,6 +367,33 @@ impl Roll<'_> {
             .collect();
         let album = json!({ "names": names, "photos": photos.len(), "paths": paths });
         self.albums.push(album);
+        Ok(())
+    }
+
+    /// Adds a person whose face is in these photos, by their rows.
+    fn person(&mut self, names: &[(&'static str, &str)], photos: &[i64]) -> rusqlite::Result<()> {
+        let mut row = vec![("Z_ENT", number(0))];
+        row.extend(names.iter().map(|(column, name)| (*column, text(name))));
+        let id = self.rows.insert("ZPERSON", row)?;
+        let (face, of_photo) = face_columns(self.plan.ios);
+        for photo in photos {
+            let row = vec![(face, number(id)), (of_photo, number(*photo))];
+            self.rows.insert("ZDETECTEDFACE", row)?;
+            let name = names.first().map(|(_, name)| *name).unwrap_or_default();
+            let truth = self.photos.get_mut(*photo as usize - 1);
+            if let Some(truth) = truth.filter(|_| !name.is_empty()) {
+                let people = &mut truth["people"];
+                if people.is_null() {
+                    *people = json!([]);
+                }
+                if let Some(people) = people.as_array_mut()
+                    && !people.contains(&name.into())
+                {
+                    people.push(name.into());
+                    people.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
+                }
+            }
+        }
         Ok(())
     }
 

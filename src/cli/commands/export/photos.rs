@@ -34,7 +34,7 @@ pub struct Photos {
     /// Also write the albums, as folders below Albums
     #[arg(long, value_enum, value_name = "HOW")]
     albums: Option<How>,
-    /// Also write photos.jsonl: a record for each photo, with its albums, dates and place
+    /// Also write photos.jsonl: a record for each photo, with its albums, people, dates and place
     #[arg(long)]
     index: bool,
     #[command(flatten)]
