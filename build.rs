@@ -11,7 +11,7 @@ fn main() {
     let var = |name: &str| env::var(name).unwrap_or_default();
     println!("cargo:rustc-env=BUILD_TARGET={}", var("TARGET"));
     println!("cargo:rustc-env=BUILD_COMMIT={}", commit());
-    if var("CARGO_CFG_TARGET_OS") == "windows" && var("PROFILE") == "release" {
+    if var("CARGO_CFG_TARGET_OS") == "windows" {
         let mut resource = winresource::WindowsResource::new();
         resource
             .set("ProductName", "idev-backup")
