@@ -1073,3 +1073,111 @@ fn symlinks_are_not_followed() {
     assert!(ran.code == 1 && ran.out.is_empty(), "{}", ran.text());
     assert!(ran.err.contains("its folder is a link"), "{}", ran.err);
 }
+
+/// Lists folders of a domain with many files, which are found by the index of paths, and compares
+/// them with the same list without that index. Covers folders without a row of their own, names
+/// that sort around "/", another domain with the same paths, and every place to go on from.
+#[test]
+fn large_folders_are_found_by_path() {
+    use idev_backup::reader::Backup;
+    use idev_backup::reader::browse::{self, Part};
+    use idev_backup::reader::passwords::NoPasswords;
+
+    let dir = room();
+    let mut made = crate::made::Made::default();
+    let archive = || FileRecord::default().encode();
+    made.folder("HomeDomain", "Library", 0);
+    for path in [
+        "Library/a",
+        "Library/a-b/x",
+        "Library/a b",
+        "Library/a.c/d/e",
+        "Library/a/b",
+        "Library/a!/y",
+        "Library/a0",
+        "Library/ä/ö",
+        "Library/a-b-c",
+        "Library/z-1/2",
+        "Library/z/1",
+        "top/x",
+        "t-1",
+    ] {
+        made.row("HomeDomain", path, 1, archive(), None);
+        made.row("MediaDomain", &format!("{path}-other"), 1, archive(), None);
+    }
+    made.row("MediaDomain", "Library/only/there", 1, archive(), None);
+    for number in 0..3_000 {
+        made.row(
+            "HomeDomain",
+            &format!("Library/many/{number:05}"),
+            1,
+            archive(),
+            None,
+        );
+    }
+    let (fast, slow) = (dir.path().join("fast"), dir.path().join("slow"));
+    made.write(&fast);
+    made.write(&slow);
+    let db = rusqlite::Connection::open(slow.join("Manifest.db")).unwrap();
+    db.execute("DROP INDEX FilesRelativePathIdx", ()).unwrap();
+    drop(db);
+    let open = |folder: &Path| Backup::open(folder, &NoPasswords).unwrap();
+    let (fast, slow) = (open(&fast), open(&slow));
+    let list = |backup: &Backup, path: &str, after: Option<&str>, most: usize| {
+        let part = Part {
+            recursive: false,
+            after,
+        };
+        let mut found = Vec::new();
+        let listed = browse::list_after(backup, "HomeDomain", path, part, |entry| {
+            found.push((entry.path, entry.kind));
+            found.len() < most
+        });
+        listed
+            .map(|count| (count, found))
+            .map_err(|e| e.to_string())
+    };
+    for path in [
+        "",
+        "Library",
+        "Library/a-b",
+        "Library/a.c",
+        "Library/many",
+        "Library/none",
+        "t-1",
+        "top",
+    ] {
+        let all = list(&slow, path, None, usize::MAX);
+        assert_eq!(list(&fast, path, None, usize::MAX), all, "{path}");
+        // A path of a file has no place to go on from.
+        let Ok((_, all)) = all.and_then(|all| {
+            if path == "t-1" {
+                Err(String::new())
+            } else {
+                Ok(all)
+            }
+        }) else {
+            continue;
+        };
+        for at in (0..all.len()).step_by(all.len() / 20 + 1) {
+            let name = all[at].0.rsplit('/').next().unwrap();
+            let rest = list(&fast, path, Some(name), 7).unwrap().1;
+            assert_eq!(
+                rest[..],
+                all[at + 1..(at + 8).min(all.len())],
+                "{path} after {name}"
+            );
+        }
+    }
+    let (_, top) = list(&fast, "Library", None, usize::MAX).unwrap();
+    let names: Vec<&str> = top
+        .iter()
+        .map(|(path, _)| path.rsplit('/').next().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "a", "a b", "a!", "a-b", "a-b-c", "a.c", "a0", "many", "z", "z-1", "ä"
+        ]
+    );
+}

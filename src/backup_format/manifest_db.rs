@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, ToSql};
 
+use super::by_path::Places;
 use super::list_error::is_damage;
 use super::outline::{self, OUTLINE};
 use super::row::{COLUMNS, read_rows};
@@ -15,6 +16,7 @@ use crate::backup_format::temp_db::{self, Scratch};
 use crate::backup_format::unreadable_rows::{BadRow, Unread};
 use crate::base::plain_file;
 
+pub(crate) use super::by_path::Child;
 pub use super::kind::Kind;
 pub use super::list_error::Error;
 pub(crate) use super::outline::{Outline, Outlined};
@@ -36,6 +38,8 @@ pub struct Db {
     /// The rows recovered from damaged pages; set when the first such page is found.
     saved: OnceCell<Box<Scratch>>,
     unread: RefCell<Unread>,
+    /// The rows of a domain, for look-ups by path.
+    pub(super) places: RefCell<Option<Places>>,
 }
 
 impl Db {
@@ -53,6 +57,7 @@ impl Db {
             scratch,
             saved: OnceCell::new(),
             unread: RefCell::new(unread),
+            places: RefCell::default(),
         })
     }
 
@@ -74,9 +79,24 @@ impl Db {
                 scratch,
                 saved: OnceCell::new(),
                 unread: RefCell::default(),
+                places: RefCell::default(),
             }),
             _ => Err(Error::Damaged("its table of files is missing".to_owned())),
         }
+    }
+
+    /// Begins to count the steps of queries anew, for a list that stays open for long.
+    #[cfg(feature = "web")]
+    pub(crate) fn renew(&self) {
+        self.scratch.renew();
+        if let Some(saved) = self.saved.get() {
+            saved.renew();
+        }
+    }
+
+    /// Notes a row that cannot be read.
+    pub(super) fn note(&self, place: i64, row: BadRow) {
+        self.unread.borrow_mut().add(place as u64, || row);
     }
 
     /// Returns the rows that could not be read so far.
@@ -136,11 +156,13 @@ impl Db {
         let mut bounds = String::new();
         let mut values: Vec<&dyn ToSql> = Vec::new();
         if let Some(domain) = &filter.domain {
-            bounds.push_str("WHERE domain = ?1");
             values.push(domain);
             if let Some(path) = filter.below.as_ref().filter(|_| filter.only_itself) {
-                bounds.push_str(" AND relativePath = ?2");
+                // Few rows have the same path, and many the same domain.
+                bounds.push_str("WHERE +domain = ?1 AND relativePath = ?2");
                 values.push(path);
+            } else {
+                bounds.push_str("WHERE domain = ?1");
             }
         } else if let Some(id) = &filter.file_id {
             // Another program stores ids as BLOB, which does not compare equal to text.
@@ -232,7 +254,7 @@ impl Db {
     }
 
     /// Returns the database from which rows are read.
-    fn source(&self) -> &Connection {
+    pub(super) fn source(&self) -> &Connection {
         self.saved
             .get()
             .map_or(&self.scratch, |saved| saved)
@@ -253,6 +275,9 @@ impl Db {
 
     /// Returns the names of all domains, in order.
     pub fn domains(&self) -> Result<Vec<String>, Error> {
+        if let Ok(Some(names)) = self.seek_domains() {
+            return Ok(names);
+        }
         let sql = "SELECT DISTINCT domain FROM Files ORDER BY domain";
         let mut statement = self.source().prepare(sql)?;
         let names = statement.query_map([], |row| row.get(0))?;
@@ -299,12 +324,16 @@ impl Db {
             below: Some(below).filter(|path| !path.is_empty()),
             ..Filter::default()
         };
-        // '0' is the character after '/'. For a path, the index of paths is the better one; the `+`
-        // keeps SQLite from using that of domains.
+        // '0' is the character after '/'. For a path, the index of paths is the better one, unless
+        // the domain has few rows. The `+` keeps SQLite from using the other index.
         let behind = format!("{below}0");
         let (bounds, values): (_, &[&dyn ToSql]) = match below {
             "" if domain.is_none() => ("true", &[]),
             "" => ("domain = ?1", &[&domain]),
+            _ if domain.is_some_and(|domain| self.has_few(domain).unwrap_or(false)) => (
+                "domain = ?1 AND +relativePath >= ?2 AND +relativePath < ?3",
+                &[&domain, &below, &behind],
+            ),
             _ => (
                 "+domain = ?1 AND relativePath >= ?2 AND relativePath < ?3",
                 &[&domain, &below, &behind],

@@ -1,6 +1,7 @@
 //! The metadata of a backup: its three property lists, its list of files (Manifest.db, or
 //! Manifest.mbdb before iOS 10) and the archived record of each file.
 
+mod by_path;
 pub mod categories;
 pub(crate) mod content_match;
 pub(crate) mod domain_subset;

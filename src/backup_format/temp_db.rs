@@ -177,6 +177,13 @@ impl Scratch {
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }
+
+    /// Begins to count the steps of queries anew, for a database that stays open for long.
+    #[cfg(feature = "web")]
+    pub(crate) fn renew(&self) {
+        // A database without a size keeps its old limit.
+        limit_steps(&self.connection).ok();
+    }
 }
 
 /// Protects against a malicious database: limits memory whatever its size, disables functions in
@@ -187,6 +194,11 @@ pub(crate) fn bound(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+    limit_steps(connection)
+}
+
+/// Limits the steps of all queries together.
+fn limit_steps(connection: &Connection) -> rusqlite::Result<()> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
     let bytes = u64::from(number("page_count")?) * u64::from(number("page_size")?);
     let worth = bytes.saturating_mul(STEPS_PER_BYTE);

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::opening::{bad_list, has_plain_list, no_manifest_plist, open_list, unlock_with};
 use crate::backup_format::keybag::{Ending, Keys, Plain};
 use crate::backup_format::leads_out;
-use crate::backup_format::manifest_db::{self, Filter, Kind, Outline, Outlined};
+use crate::backup_format::manifest_db::{self, Child, Filter, Kind, Outline, Outlined};
 use crate::backup_format::manifest_mbdb::Mbdb;
 use crate::backup_format::plists::{self, Encryption, ListForm, Unreadable};
 use crate::backup_format::record::fast::{self, Facts};
@@ -431,6 +431,86 @@ impl Backup {
             }
         };
         read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
+    }
+
+    /// Calls `each` for the contents of a folder, in the order of their names and after the name
+    /// `after`, until it returns false: with the item, or with the path of a folder that appears
+    /// only in other paths. Returns false without a call if the list cannot be read in this way.
+    pub(super) fn children(
+        &self,
+        domain: &str,
+        folder: &str,
+        after: Option<&str>,
+        mut each: impl FnMut(Result<Item, String>) -> bool,
+    ) -> Result<bool, Error> {
+        let List::Db(db) = &self.list else {
+            return Ok(false);
+        };
+        let read = db.children(domain, folder, after, |child| match child {
+            Child::Row(row) => {
+                let item = self.prepared(row.into());
+                item.is_none_or(|item| each(Ok(item)))
+            }
+            Child::Implied(path) => each(Err(path)),
+        });
+        read.map_err(|e| self.bad_list(&e))
+    }
+
+    /// Calls `each` for the paths of all files of a domain that are below a folder, until it
+    /// returns false. This is much faster than reading the items.
+    pub(crate) fn file_paths(
+        &self,
+        domain: &str,
+        folder: &str,
+        mut each: impl FnMut(&str) -> bool,
+    ) -> Result<(), Error> {
+        if let List::Db(db) = &self.list {
+            let read = db.file_paths(domain, folder, &mut each);
+            if read.map_err(|e| self.bad_list(&e))? {
+                return Ok(());
+            }
+        }
+        let filter = Filter {
+            domain: Some(domain),
+            below: Some(folder).filter(|folder| !folder.is_empty()),
+            kind: Some(Kind::File),
+            ..Filter::default()
+        };
+        self.each(&filter, |item| each(&item.relative_path))
+    }
+
+    /// Calls `each` for the items of a domain whose paths begin with a prefix that ends in a dot or
+    /// a slash, until it returns false.
+    #[cfg(feature = "web")]
+    pub(crate) fn with_prefix(
+        &self,
+        domain: &str,
+        prefix: &str,
+        mut each: impl FnMut(Item) -> bool,
+    ) -> Result<(), Error> {
+        if let List::Db(db) = &self.list {
+            let read = db.with_prefix(domain, prefix, |row| {
+                self.prepared(row.into()).is_none_or(&mut each)
+            });
+            if read.map_err(|e| self.bad_list(&e))? {
+                return Ok(());
+            }
+        }
+        let filter = Filter {
+            domain: Some(domain),
+            ..Filter::default()
+        };
+        self.each(&filter, |item| {
+            !item.relative_path.starts_with(prefix) || each(item)
+        })
+    }
+
+    /// Begins to count the steps of queries anew, for a backup that stays open for long.
+    #[cfg(feature = "web")]
+    pub(crate) fn renew(&self) {
+        if let List::Db(db) = &self.list {
+            db.renew();
+        }
     }
 
     /// Finds the item with this domain and path.

@@ -133,8 +133,35 @@ pub fn list(
     domain: &str,
     path: &str,
     recursive: bool,
+    each: impl FnMut(Entry) -> bool,
+) -> Result<u64, Error> {
+    let after = None;
+    list_after(opened, domain, path, Part { recursive, after }, each)
+}
+
+/// The part of a folder's contents to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Part<'a> {
+    /// Cover everything below the folder.
+    pub recursive: bool,
+    /// Begin after this name. It is ignored if everything below the folder is covered.
+    pub after: Option<&'a str>,
+}
+
+/// Calls `each` for a part of the contents of the folder at `path`, as [`list`] does for all of
+/// them. The cost depends on the number of calls, and not on the number of files in the folder.
+pub fn list_after(
+    opened: &Backup,
+    domain: &str,
+    path: &str,
+    part: Part<'_>,
     mut each: impl FnMut(Entry) -> bool,
 ) -> Result<u64, Error> {
+    let Part { recursive, after } = part;
+    let after = after.filter(|_| !recursive);
+    if !recursive && let Some(count) = children(opened, domain, path, after, &mut each)? {
+        return Ok(count);
+    }
     let (mut is_there, mut count) = (false, 0);
     let mut last: Option<String> = None;
     opened.tree(Some(domain), path, |item| {
@@ -153,6 +180,9 @@ pub fn list(
                 return true;
             }
             last = Some(child.to_owned());
+            if after.is_some_and(|after| child <= after) {
+                return true;
+            }
             let length = item.relative_path.len() - rest.len() + child.len();
             if child.len() == rest.len() {
                 Entry::of(opened, &item)
@@ -168,6 +198,33 @@ pub fn list(
     } else {
         Err(nothing_at(domain, path))
     }
+}
+
+/// Lists a folder by the index of paths. Returns `None` if that is not possible.
+fn children(
+    opened: &Backup,
+    domain: &str,
+    path: &str,
+    after: Option<&str>,
+    each: &mut dyn FnMut(Entry) -> bool,
+) -> Result<Option<u64>, Error> {
+    let folder = opened.find(domain, path)?;
+    if (folder.as_ref()).is_some_and(|item| item.kind != Kind::Directory) {
+        return Ok(None);
+    }
+    let mut count = 0;
+    let is_read = opened.children(domain, path, after, |child| {
+        count += 1;
+        each(match child {
+            Ok(item) => Entry::of(opened, &item),
+            Err(path) => Entry::implied(domain, &path),
+        })
+    })?;
+    let is_there = count > 0 || after.is_some() || folder.is_some();
+    if is_read && !is_there {
+        return Err(nothing_at(domain, path));
+    }
+    Ok(is_read.then_some(count))
 }
 
 /// Returns a path relative to the folder that it is in.

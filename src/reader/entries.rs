@@ -33,22 +33,31 @@ impl<'a> Entries<'a> {
 
     fn fill(&mut self, after: i64) -> Result<(), Error> {
         self.after = None;
-        match self.backup.list() {
-            List::Db(db) => {
-                let page = db.page(after, BATCH);
-                let (rows, last) = page.map_err(|e| self.backup.bad_list(&e))?;
-                self.after = last;
-                let items = rows.into_iter().map(Item::from);
-                self.batch = items
-                    .filter_map(|item| self.backup.prepared(item))
-                    .collect();
-            }
-            List::Mbdb(_) => self.backup.each(&Filter::default(), |item| {
-                self.batch.push_back(item);
-                true
-            })?,
-        }
+        let (batch, last) = self.backup.batch(after)?;
+        (self.batch, self.after) = (batch.into(), last);
         Ok(())
+    }
+}
+
+impl Backup {
+    /// Returns the items of the next rows after a row number, and the number of the last one;
+    /// `None` if there are no more.
+    pub(super) fn batch(&self, after: i64) -> Result<(Vec<Item>, Option<i64>), Error> {
+        match self.list() {
+            List::Db(db) => {
+                let (rows, last) = db.page(after, BATCH).map_err(|e| self.bad_list(&e))?;
+                let items = rows.into_iter().map(Item::from);
+                Ok((items.filter_map(|item| self.prepared(item)).collect(), last))
+            }
+            List::Mbdb(_) => {
+                let mut items = Vec::new();
+                self.each(&Filter::default(), |item| {
+                    items.push(item);
+                    true
+                })?;
+                Ok((items, None))
+            }
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
-use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::reader::Error;
 use crate::reader::backup::Backup;
 
@@ -23,14 +22,8 @@ impl Paths {
     /// Reads the paths of all files below a folder of a domain.
     pub(crate) fn below(backup: &Backup, domain: &str, folder: &str) -> Result<Paths, Error> {
         let mut paths = Paths::default();
-        let filter = Filter {
-            domain: Some(domain),
-            below: Some(folder),
-            kind: Some(Kind::File),
-            ..Filter::default()
-        };
-        backup.each(&filter, |item| {
-            let hash = paths.hasher.hash_one(&item.relative_path);
+        backup.file_paths(domain, folder, |path| {
+            let hash = paths.hasher.hash_one(path);
             paths.hashes.insert(hash);
             paths.hashes.len() < PATHS_MAX
         })?;
