@@ -690,11 +690,7 @@ fn content_of_a_phone_is_inert() {
                 !text.contains("<script") && !text.contains("<img src=x"),
                 "{path}: {text}"
             );
-            for what in ["message", "contact", "chat"] {
-                if text.contains(&format!("&lt;script&gt;alert(&#39;{what}&#39;)")) {
-                    scripts.insert(what);
-                }
-            }
+            scripts.extend(scripts_in(&text));
         } else if path.contains("/raw/")
             && !kind.starts_with("image/")
             && !kind.starts_with("audio/")
@@ -715,7 +711,19 @@ fn content_of_a_phone_is_inert() {
             shown += 1;
         }
     }
-    assert_eq!(scripts, BTreeSet::from(["chat", "contact", "message"]));
+    let all = [
+        "bookmark",
+        "chat",
+        "contact",
+        "event",
+        "memo",
+        "message",
+        "note",
+        "reminder",
+        "voicemail",
+        "wa",
+    ];
+    assert_eq!(scripts, BTreeSet::from(all));
     assert!(shown > 2, "{shown}");
     let backup = browser.backup();
     for (page, words) in [
@@ -738,6 +746,194 @@ fn content_of_a_phone_is_inert() {
             "{page}"
         );
     }
+}
+
+/// Returns the kinds of content whose planted scripts a page shows as text.
+fn scripts_in(page: &str) -> BTreeSet<&'static str> {
+    let kinds = [
+        "bookmark",
+        "chat",
+        "contact",
+        "event",
+        "memo",
+        "message",
+        "note",
+        "reminder",
+        "visit",
+        "voicemail",
+        "wa",
+    ];
+    let is_shown = |kind: &&str| page.contains(&format!("&lt;script&gt;alert(&#39;{kind}&#39;)"));
+    kinds.into_iter().filter(is_shown).collect()
+}
+
+/// Checks the lists of an encrypted backup, which has calls and Safari's history, and plays
+/// a recording by ranges.
+#[test]
+fn lists_of_records_are_inert() {
+    let rig = Rig::with(PhoneConfig {
+        backup_password: Some(Password::new("a pass & word")),
+        ..config()
+    });
+    rig.try_create(&options(), &Silent).unwrap();
+    let server = server(&rig.store);
+    let browser = Browser::start(&server.link());
+    let backup = browser.backup();
+    unlock(&browser, &backup, "a+pass+%26+word");
+    let more = browser.page(&format!("{backup}/more"));
+    let (mut scripts, mut sounds) = (BTreeSet::new(), 0);
+    let lists: Vec<String> = links(&more)
+        .into_iter()
+        .filter(|link| link.contains("/records/"))
+        .collect();
+    assert_eq!(lists.len(), 8, "{lists:?}");
+    for list in &lists {
+        let page = browser.page(list);
+        assert!(!page.contains("<script"), "{list}");
+        assert!(
+            page.contains(" entr") && !page.contains(">0 entries"),
+            "{list}: {page}"
+        );
+        scripts.extend(scripts_in(&page));
+        for sound in links(&page).iter().filter(|link| link.contains("/raw/")) {
+            let part = browser.get_with(sound, &[("Range", "bytes=0-3")]);
+            assert!(part.status == 206 && part.body.len() == 4, "{sound}");
+            assert!(part.header("content-type").starts_with("audio/"), "{sound}");
+            sounds += 1;
+        }
+        let none = browser.page(&format!("{list}?q=zzzzzzzz"));
+        assert!(
+            none.contains(">0 entries") && !none.contains("<li><p"),
+            "{list}"
+        );
+        browser.page(&format!("{list}?page=9999999"));
+    }
+    for kind in [
+        "bookmark",
+        "event",
+        "memo",
+        "reminder",
+        "visit",
+        "voicemail",
+    ] {
+        assert!(scripts.contains(kind), "{kind}: {scripts:?}");
+    }
+    assert!(sounds > 1, "{sounds}");
+    let calls = browser.page(&format!("{backup}/records/calls"));
+    assert!(calls.contains("Incoming") && calls.contains("Missed"));
+    assert_eq!(browser.get(&format!("{backup}/records/other")).status, 404);
+    assert_eq!(browser.get(&format!("{backup}/notes/99999999")).status, 404);
+    assert_eq!(browser.get(&format!("{backup}/whatsapp/9999")).status, 404);
+}
+
+/// Checks that a note keeps its formats, and that a locked one says so.
+#[test]
+fn notes_keep_their_formats() {
+    let rig = Rig::backed_up();
+    let server = server(&rig.store);
+    let browser = Browser::start(&server.link());
+    let backup = browser.backup();
+    let list = browser.page(&format!("{backup}/notes"));
+    let notes: Vec<String> = links(&list)
+        .into_iter()
+        .filter(|link| link.contains("/notes/"))
+        .collect();
+    let pages: Vec<String> = notes.iter().map(|note| browser.page(note)).collect();
+    let all = pages.concat();
+    for words in [
+        "<table",
+        "☑",
+        "☐",
+        "<b>",
+        "locked with a password",
+        "class=\"item in1\"",
+    ] {
+        assert!(all.contains(words), "{words}");
+    }
+    assert!(!all.contains("style=") && !list.contains("style="));
+    let pictures = pages.iter().flat_map(|page| links(page));
+    let pictures: BTreeSet<String> = pictures.filter(|link| link.contains("raw/")).collect();
+    assert!(!pictures.is_empty());
+    for picture in &pictures {
+        let picture = resolved(&format!("{backup}/notes/1"), picture, &browser.home).unwrap();
+        assert_eq!(browser.get(&picture).status, 200, "{picture}");
+    }
+    let found = browser.page(&format!("{backup}/notes?q=zzzzzz"));
+    assert!(found.contains("0 notes"));
+}
+
+/// Checks the previews of property lists and databases: nothing in them is markup, and a table is
+/// named by its number.
+#[test]
+fn previews_are_inert() {
+    let dir = rig::room();
+    let store = Store::create(&dir.path().join("store")).unwrap();
+    let mut made = Made::default();
+    let list = plist::Value::Dictionary(
+        [(EVIL.to_owned(), plist::Value::String(EVIL.to_owned()))]
+            .into_iter()
+            .collect(),
+    );
+    let (mut binary, mut xml) = (Vec::new(), Vec::new());
+    list.to_writer_binary(&mut binary).unwrap();
+    list.to_writer_xml(&mut xml).unwrap();
+    let db = rusqlite::Connection::open_in_memory().unwrap();
+    let name = EVIL.replace('"', "\"\"");
+    db.execute_batch(&format!("CREATE TABLE \"{name}\" (a, \"b {name}\")"))
+        .unwrap();
+    let row = format!("INSERT INTO \"{name}\" VALUES (?1, ?2)");
+    for number in 0..120 {
+        db.execute(&row, (number, EVIL)).unwrap();
+    }
+    db.execute(&row, (rusqlite::types::Null, [0u8; 5000]))
+        .unwrap();
+    let bytes = db.serialize(rusqlite::MAIN_DB).unwrap().to_vec();
+    made.file("HomeDomain", "Library/a.plist", &binary);
+    made.file("HomeDomain", "Library/b.plist", &xml);
+    made.file("HomeDomain", "Library/c.db", &bytes);
+    made.file(
+        "HomeDomain",
+        "Library/d.db",
+        b"SQLite format 3\0 and nothing else",
+    );
+    made.write(&store.root().join(UDID));
+    let server = server(&store);
+    let browser = Browser::start(&server.link());
+    let folder = browser.page(&format!(
+        "{}/files?d=HomeDomain&p=Library",
+        browser.backup()
+    ));
+    let files: Vec<String> = links(&folder)
+        .into_iter()
+        .filter(|link| link.contains("/file/"))
+        .collect();
+    assert_eq!(files.len(), 4);
+    let (mut trees, mut tables, mut broken) = (0, 0, 0);
+    for file in files {
+        let page = browser.page(&file);
+        assert!(
+            !page.contains("<script") && !page.contains("<img src=x"),
+            "{page}"
+        );
+        trees += usize::from(
+            page.contains("aria-label=\"Property list\"") && page.contains("&lt;script&gt;"),
+        );
+        broken += usize::from(page.contains("cannot be read"));
+        if page.contains("1 table") {
+            tables += 1;
+            let rows = browser.page(&format!("{file}?table=0"));
+            assert!(
+                rows.contains("121 rows") && !rows.contains("<script"),
+                "{rows}"
+            );
+            assert_eq!(rows.matches("<tr>").count(), 51);
+            let last = browser.page(&format!("{file}?table=0&page=2"));
+            assert_eq!(last.matches("<tr>").count(), 22);
+            assert!(last.contains("5.0 KB"), "{last}");
+            assert_eq!(browser.get(&format!("{file}?table=1")).status, 404);
+        }
+    }
+    assert_eq!((trees, tables, broken), (2, 1, 1));
 }
 
 /// Checks the grid of photos: months, thumbnails, and the files of a Live Photo and a video.

@@ -57,6 +57,12 @@ impl Database {
         self.scratch.connection()
     }
 
+    /// Begins to count the steps of queries anew, for a database that stays open for long.
+    #[cfg(feature = "web")]
+    pub(crate) fn renew(&self) {
+        self.scratch.renew();
+    }
+
     /// Returns the error for a failed query.
     pub(crate) fn failed(&self, e: rusqlite::Error) -> Error {
         Error::Unreadable {

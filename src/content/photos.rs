@@ -178,7 +178,7 @@ pub struct Photos {
     sql: String,
     albums: Vec<Album>,
     /// The albums of photos, by the rows of the photos.
-    members: HashMap<i64, Vec<u16>>,
+    members: Members,
     people: Vec<String>,
     /// The people in photos, by the rows of the photos.
     faces: HashMap<i64, Vec<u16>>,
@@ -189,14 +189,7 @@ pub struct Photos {
 impl Photos {
     /// Opens the photo library of a backup.
     pub fn open(backup: &Backup) -> Result<Photos, Error> {
-        let mut found = None;
-        for domain in DOMAINS {
-            if found.is_none() {
-                let db = Database::open(backup, domain, PATH)?;
-                found = db.map(|db| (db, domain));
-            }
-        }
-        let (db, domain) = found.ok_or(Error::Absent(Kind::Photos))?;
+        let (db, domain) = library(backup)?;
         let needed = ["Z_PK", "ZDIRECTORY", "ZFILENAME"];
         let assets = match db.table("ZGENERICASSET")? {
             old if old.exists() => db.needed("ZGENERICASSET", &needed)?,
@@ -333,55 +326,76 @@ impl Photos {
     }
 
     fn read_albums(&mut self) -> Result<(), Error> {
-        let table = self.db.table("ZGENERICALBUM")?;
-        if !table.exists() {
-            return Ok(());
-        }
-        let rows = albums(&self.db, &table)?;
-        let entities = core_data::entities(&self.db)?;
-        let album = entities.get("Album").copied();
-        let lacks = || {
-            self.db
-                .unknown("its table Z_PRIMARYKEY has no Album".to_owned())
-        };
-        let (table, album_column, photo_column) = join(&self.db, album.ok_or_else(lacks)?)?;
-        let mut listed: Vec<(i64, Album)> = Vec::new();
-        for (id, row) in &rows {
-            if row.kind == ALBUM && !row.is_trashed {
-                let names = names(&rows, *id);
-                let guid = row.guid.clone();
-                let photos = 0;
-                listed.push((
-                    *id,
-                    Album {
-                        guid,
-                        names,
-                        photos,
-                    },
-                ));
-            }
-        }
-        listed.sort_by(|one, other| (&one.1.names, one.0).cmp(&(&other.1.names, other.0)));
-        let numbers: HashMap<i64, u16> =
-            listed.iter().map(|(id, _)| *id).zip(0..=u16::MAX).collect();
-        self.albums = listed.into_iter().map(|(_, album)| album).collect();
-        let (albums, members) = (&mut self.albums, &mut self.members);
-        let mut count = 0;
-        let sql = format!("SELECT {album_column}, {photo_column} FROM {table} ORDER BY 2, 1");
-        self.db.rows(&sql, |row| {
-            let album = value::integer(row, 0).and_then(|id| numbers.get(&id));
-            if let (Some(album), Some(photo)) = (album, value::integer(row, 1)) {
-                let of_photo: &mut Vec<u16> = members.entry(photo).or_default();
-                // Rows of the same photo and album follow each other.
-                if of_photo.last() != Some(album) {
-                    of_photo.push(*album);
-                    albums[usize::from(*album)].photos += 1;
-                }
-                count += 1;
-            }
-            count < MEMBERS_MAX
-        })
+        read_albums(&self.db, &mut self.albums, &mut self.members)
     }
+}
+
+/// Opens the database of the photo library, and returns its domain.
+fn library(backup: &Backup) -> Result<(Database, &'static str), Error> {
+    for domain in DOMAINS {
+        if let Some(db) = Database::open(backup, domain, PATH)? {
+            return Ok((db, domain));
+        }
+    }
+    Err(Error::Absent(Kind::Photos))
+}
+
+/// The numbers of the albums of photos, by the rows of the photos.
+type Members = HashMap<i64, Vec<u16>>;
+
+/// Reads only the albums of a backup, and which photos are in them.
+#[cfg(feature = "web")]
+pub(crate) fn albums(backup: &Backup) -> Result<(Vec<Album>, Members), Error> {
+    let (db, _) = library(backup)?;
+    let (mut albums, mut members) = (Vec::new(), HashMap::new());
+    read_albums(&db, &mut albums, &mut members)?;
+    Ok((albums, members))
+}
+
+fn read_albums(db: &Database, albums: &mut Vec<Album>, members: &mut Members) -> Result<(), Error> {
+    let table = db.table("ZGENERICALBUM")?;
+    if !table.exists() {
+        return Ok(());
+    }
+    let rows = album_rows(db, &table)?;
+    let entities = core_data::entities(db)?;
+    let album = entities.get("Album").copied();
+    let lacks = || db.unknown("its table Z_PRIMARYKEY has no Album".to_owned());
+    let (table, album_column, photo_column) = join(db, album.ok_or_else(lacks)?)?;
+    let mut listed: Vec<(i64, Album)> = Vec::new();
+    for (id, row) in &rows {
+        if row.kind == ALBUM && !row.is_trashed {
+            let names = names(&rows, *id);
+            let guid = row.guid.clone();
+            let photos = 0;
+            listed.push((
+                *id,
+                Album {
+                    guid,
+                    names,
+                    photos,
+                },
+            ));
+        }
+    }
+    listed.sort_by(|one, other| (&one.1.names, one.0).cmp(&(&other.1.names, other.0)));
+    let numbers: HashMap<i64, u16> = listed.iter().map(|(id, _)| *id).zip(0..=u16::MAX).collect();
+    *albums = listed.into_iter().map(|(_, album)| album).collect();
+    let mut count = 0;
+    let sql = format!("SELECT {album_column}, {photo_column} FROM {table} ORDER BY 2, 1");
+    db.rows(&sql, |row| {
+        let album = value::integer(row, 0).and_then(|id| numbers.get(&id));
+        if let (Some(album), Some(photo)) = (album, value::integer(row, 1)) {
+            let of_photo: &mut Vec<u16> = members.entry(photo).or_default();
+            // Rows of the same photo and album follow each other.
+            if of_photo.last() != Some(album) {
+                of_photo.push(*album);
+                albums[usize::from(*album)].photos += 1;
+            }
+            count += 1;
+        }
+        count < MEMBERS_MAX
+    })
 }
 
 impl Photos {
@@ -441,7 +455,7 @@ struct AlbumRow {
     is_trashed: bool,
 }
 
-fn albums(db: &Database, table: &Table) -> Result<HashMap<i64, AlbumRow>, Error> {
+fn album_rows(db: &Database, table: &Table) -> Result<HashMap<i64, AlbumRow>, Error> {
     let mut rows = HashMap::new();
     let sql = table.select(&[
         "Z_PK",

@@ -16,6 +16,8 @@ pub mod outcome;
 pub(crate) mod page;
 pub(crate) mod photo_details;
 pub(crate) mod photo_library;
+#[cfg(feature = "web")]
+pub(crate) mod photo_roll;
 pub mod photos;
 pub(crate) mod record_file;
 pub mod records;

@@ -54,6 +54,10 @@ pub(crate) struct Asset {
     has_file: bool,
     /// The album that Photos shows it in.
     pub album: Album,
+    /// True for a favorite.
+    pub favorite: bool,
+    /// The row in the database.
+    pub row: i64,
 }
 
 /// The albums that Photos keeps apart from the ordinary library.
@@ -102,7 +106,7 @@ impl Library {
         };
         let more = if join.is_empty() { Vec::new() } else { more };
         let mut statement = db.prepare(&format!(
-            "SELECT {}, {}, {}, {}, {}, {}, {} FROM {table} a {join}",
+            "SELECT {}, {}, {}, {}, {}, {}, {}, {}, {} FROM {table} a {join}",
             column_or_null(&assets, "a", "ZDIRECTORY"),
             column_or_null(&assets, "a", "ZFILENAME"),
             column_or_null(&assets, "a", "ZDATECREATED"),
@@ -110,6 +114,8 @@ impl Library {
             column_or_null(&more, "m", "ZORIGINALFILENAME"),
             column_or_null(&more, "m", "ZTIMEZONEOFFSET"),
             column_or_null(&assets, "a", "ZHIDDEN"),
+            column_or_null(&assets, "a", "ZFAVORITE"),
+            column_or_null(&assets, "a", "Z_PK"),
         ))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -151,6 +157,8 @@ impl Library {
                     .unwrap_or(0.0) as i32,
                 number: 0,
                 name,
+                favorite: number(7).unwrap_or(0.0) != 0.0,
+                row: number(8).unwrap_or(0.0) as i64,
                 has_file: number(3).unwrap_or(0.0) == 0.0
                     && (folder.starts_with("DCIM/") || folder.starts_with("PhotoData/CPLAssets")),
             });
@@ -179,6 +187,13 @@ impl Library {
     pub(crate) fn asset(&mut self, key: u64) -> Option<&mut Asset> {
         let at = self.assets.binary_search_by_key(&key, |asset| asset.key);
         self.assets.get_mut(at.ok()?)
+    }
+
+    /// Returns the entry of a photo, for reading.
+    #[cfg(feature = "web")]
+    pub(crate) fn find(&self, key: u64) -> Option<&Asset> {
+        let at = self.assets.binary_search_by_key(&key, |asset| asset.key);
+        self.assets.get(at.ok()?)
     }
 
     /// Returns the name that the photo had on the camera that took it, without extension, if it

@@ -26,10 +26,10 @@ use crate::export::{Error, Exported};
 use crate::reader::backup::{Backup, Item};
 
 /// The domains that hold photos: since iOS 4, and before.
-const DOMAINS: [&str; 2] = ["CameraRollDomain", "MediaDomain"];
+pub(super) const DOMAINS: [&str; 2] = ["CameraRollDomain", "MediaDomain"];
 /// The folders that hold photos: taken with the phone or imported; from iCloud; edited versions.
-const FOLDERS: [&str; 3] = ["Media/DCIM", "Media/PhotoData/CPLAssets", MUTATIONS];
-const MUTATIONS: &str = "Media/PhotoData/Mutations";
+pub(super) const FOLDERS: [&str; 3] = ["Media/DCIM", "Media/PhotoData/CPLAssets", MUTATIONS];
+pub(super) const MUTATIONS: &str = "Media/PhotoData/Mutations";
 
 /// The photo library of the backup cannot be read, so that less is known about its photos.
 #[derive(Debug, thiserror::Error)]
@@ -232,78 +232,6 @@ fn left_out(library: &mut Library, part: &Part<'_>, options: &Options) -> Option
     Some((is_first, asset.album))
 }
 
-/// A file of the camera roll, for a reader that writes nothing.
-#[cfg(feature = "web")]
-pub(crate) struct RollFile {
-    /// The file id.
-    pub(crate) file_id: String,
-    /// The photo that the file belongs to: "DCIM/100APPLE/IMG_0001".
-    pub(crate) place: String,
-    /// Name of the photo, without extension.
-    pub(crate) name: String,
-    /// Extension of the file.
-    pub(crate) extension: String,
-    /// True for an edited version.
-    pub(crate) is_edited: bool,
-    /// Time at which the photo was taken, in seconds since 1970.
-    pub(crate) created: i64,
-    /// The offset from UTC where it was taken, in seconds.
-    pub(crate) zone: i32,
-    /// The month, "2024-05", or "undated", "hidden" or "deleted".
-    pub(crate) part: String,
-}
-
-/// Calls `each` for every file of the camera roll, until it returns false. Returns the reason if
-/// the phone's library of photos cannot be read.
-#[cfg(feature = "web")]
-pub(crate) fn roll(
-    backup: &Backup,
-    mut each: impl FnMut(RollFile) -> bool,
-) -> Result<Option<String>, Error> {
-    let (mut library, mut trouble) = (Library::empty(), None);
-    for domain in DOMAINS {
-        match Library::read(backup, domain) {
-            Ok(None) => {}
-            Ok(Some(found)) => {
-                library = found;
-                break;
-            }
-            Err(why) => trouble = Some(why),
-        }
-    }
-    self::each(backup, false, |item| {
-        let Some(part) = Part::of(item) else {
-            return true;
-        };
-        let key = library.key(&part.photo);
-        let asset = library.asset(key).copied();
-        let phones = part.photo.rsplit('/').next().unwrap_or_default();
-        let original = asset.and_then(|asset| library.original_name(&asset).map(str::to_owned));
-        let created = asset.and_then(|asset| asset.created);
-        let created =
-            created.unwrap_or_else(|| item.record().map_or(0, |r| r.last_modified) as f64);
-        let zone = asset.map_or(0, |asset| asset.zone);
-        each(RollFile {
-            file_id: item.file_id.clone(),
-            name: original.unwrap_or_else(|| phones.to_owned()),
-            extension: part.extension.to_owned(),
-            is_edited: !part.tail.is_empty(),
-            created: created as i64,
-            zone,
-            part: match asset.map(|asset| asset.album) {
-                Some(Album::Deleted) => "deleted".to_owned(),
-                Some(Album::Hidden) => "hidden".to_owned(),
-                _ => {
-                    let month = month(created, zone);
-                    month.rsplit('/').next().unwrap_or_default().to_owned()
-                }
-            },
-            place: part.photo,
-        })
-    })?;
-    Ok(trouble)
-}
-
 fn library(backup: &Backup, monitor: &dyn Monitor) -> Option<Library> {
     for domain in DOMAINS {
         match Library::read(backup, domain) {
@@ -340,13 +268,13 @@ fn each(backup: &Backup, sorted: bool, mut each: impl FnMut(&Item) -> bool) -> R
 
 /// The role of a file within its photo.
 #[derive(Debug, PartialEq, Eq)]
-struct Part<'a> {
+pub(super) struct Part<'a> {
     /// The photo's folder and the stem of its files, as the library has them:
     /// "DCIM/100APPLE/IMG_0001".
-    photo: String,
+    pub(super) photo: String,
     /// A suffix for the exported name, such as " (edited)".
-    tail: &'static str,
-    extension: &'a str,
+    pub(super) tail: &'static str,
+    pub(super) extension: &'a str,
 }
 
 impl Part<'_> {
@@ -360,7 +288,7 @@ impl Part<'_> {
         Part::of_path(path)
     }
 
-    fn of_path(path: &str) -> Option<Part<'_>> {
+    pub(super) fn of_path(path: &str) -> Option<Part<'_>> {
         if let Some(path) = path.strip_prefix(MUTATIONS) {
             let (folder, name) = path.strip_prefix('/')?.rsplit_once('/')?;
             let (stem, _, extension) = parts(name);
@@ -524,16 +452,20 @@ impl Roll {
 /// Returns the folder for a date, for example "2024/2024-05", in the time zone where the photo was
 /// taken.
 fn month(created: f64, zone: i32) -> String {
+    match day(created, zone) {
+        None => "undated".to_owned(),
+        Some(day) => day.strftime("%Y/%Y-%m").to_string(),
+    }
+}
+
+/// Returns the day of a time, in the time zone where the photo was taken; `None` if the time is not
+/// plausible.
+pub(super) fn day(created: f64, zone: i32) -> Option<jiff::civil::Date> {
     let seconds = created + f64::from(zone);
     // `as` saturates values out of range. The results are not valid times.
     let time = jiff::Timestamp::from_second(seconds as i64).ok();
-    match time.filter(|_| TAKEN.contains(&created) && seconds != 0.0) {
-        None => "undated".to_owned(),
-        Some(time) => {
-            let date = time.to_zoned(jiff::tz::TimeZone::UTC);
-            date.strftime("%Y/%Y-%m").to_string()
-        }
-    }
+    let time = time.filter(|_| TAKEN.contains(&created) && seconds != 0.0)?;
+    Some(jiff::tz::Offset::UTC.to_datetime(time).date())
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub mod passwords;
 pub(crate) mod paths;
 pub mod selection;
 pub mod shrink;
+#[cfg(feature = "web")]
+pub(crate) mod tables;
 pub mod totals;
 pub mod usage;
 

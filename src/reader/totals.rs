@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::backup_format::categories::Amounts;
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::reader::Error;
-use crate::reader::backup::Backup;
+use crate::reader::backup::{Backup, Item};
 
 /// Maximum memory for names of domains. A phone has some thousand domains, but a forged list could
 /// name millions.
@@ -47,47 +47,52 @@ pub(crate) struct Totals {
     pub unnamed: Sum,
     /// Number of files whose records cannot be read. They count as files of 0 bytes.
     pub unreadable: u64,
+    /// Memory for the names of domains.
+    names_bytes: usize,
 }
 
 impl Totals {
     /// Adds up everything in a backup.
     pub(crate) fn of(opened: &Backup) -> Result<Totals, Error> {
         let mut totals = Totals::default();
-        let mut names_bytes = 0;
         opened.each(&Filter::default(), |item| {
-            let size = match item.kind {
-                Kind::File => item.size(),
-                Kind::Directory | Kind::Link | Kind::Other => Ok(0),
-            };
-            if let Err(why) = &size {
-                totals.unreadable += 1;
-                opened.note_record(&item, why);
-            }
-            let mut sum = Sum::default();
-            match item.kind {
-                Kind::File => {
-                    sum = Sum {
-                        files: 1,
-                        bytes: size.unwrap_or(0),
-                    };
-                    totals.all.add(sum);
-                    (totals.kinds).add(&item.domain, &item.relative_path, sum.bytes);
-                }
-                Kind::Directory => totals.folders += 1,
-                Kind::Link => totals.links += 1,
-                // `Backup::unread` lists it among what cannot be read.
-                Kind::Other => {}
-            }
-            if let Some(domain) = totals.domains.get_mut(&item.domain) {
-                domain.add(sum);
-            } else if names_bytes + item.domain.len() <= NAMES_BYTES_MAX {
-                names_bytes += item.domain.len() + size_of::<(String, Sum)>();
-                totals.domains.insert(item.domain, sum);
-            } else {
-                totals.unnamed.add(sum);
-            }
+            totals.take(opened, item);
             true
         })?;
         Ok(totals)
+    }
+    /// Adds an item.
+    pub(crate) fn take(&mut self, opened: &Backup, item: Item) {
+        let size = match item.kind {
+            Kind::File => item.size(),
+            Kind::Directory | Kind::Link | Kind::Other => Ok(0),
+        };
+        if let Err(why) = &size {
+            self.unreadable += 1;
+            opened.note_record(&item, why);
+        }
+        let mut sum = Sum::default();
+        match item.kind {
+            Kind::File => {
+                sum = Sum {
+                    files: 1,
+                    bytes: size.unwrap_or(0),
+                };
+                self.all.add(sum);
+                (self.kinds).add(&item.domain, &item.relative_path, sum.bytes);
+            }
+            Kind::Directory => self.folders += 1,
+            Kind::Link => self.links += 1,
+            // `Backup::unread` lists it among what cannot be read.
+            Kind::Other => {}
+        }
+        if let Some(domain) = self.domains.get_mut(&item.domain) {
+            domain.add(sum);
+        } else if self.names_bytes + item.domain.len() <= NAMES_BYTES_MAX {
+            self.names_bytes += item.domain.len() + size_of::<(String, Sum)>();
+            self.domains.insert(item.domain, sum);
+        } else {
+            self.unnamed.add(sum);
+        }
     }
 }

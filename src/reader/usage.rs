@@ -55,7 +55,45 @@ pub struct App {
 
 /// Adds up the files of a backup.
 pub fn usage(opened: &Backup) -> Result<Report, Error> {
-    let totals = Totals::of(opened)?;
+    report(opened, Totals::of(opened)?)
+}
+
+/// A report that is made in steps, so that others can use the backup between them.
+#[cfg(feature = "web")]
+pub(crate) struct Steps {
+    totals: Totals,
+    /// Number of the last row that was added.
+    after: Option<i64>,
+}
+
+#[cfg(feature = "web")]
+impl Steps {
+    pub(crate) fn begin() -> Steps {
+        Steps {
+            totals: Totals::default(),
+            after: Some(i64::MIN),
+        }
+    }
+
+    /// Adds some more files. Returns false once all were added.
+    pub(crate) fn step(&mut self, opened: &Backup) -> Result<bool, Error> {
+        if let Some(after) = self.after {
+            let (items, last) = opened.batch(after)?;
+            for item in items {
+                self.totals.take(opened, item);
+            }
+            self.after = last;
+        }
+        Ok(self.after.is_some())
+    }
+
+    /// Returns the report.
+    pub(crate) fn report(self, opened: &Backup) -> Result<Report, Error> {
+        report(opened, self.totals)
+    }
+}
+
+fn report(opened: &Backup, totals: Totals) -> Result<Report, Error> {
     let known = of_property_lists(opened.folder())?;
     let mut kinds = totals.kinds.list();
     kinds.sort_by_key(|amount| std::cmp::Reverse(amount.bytes));

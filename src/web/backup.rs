@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use axum::http::header::{HeaderValue, REFRESH};
 use axum::response::Response;
 use maud::{Markup, html};
 
@@ -11,10 +12,11 @@ use super::gaps;
 use super::home::checked;
 use super::layout::{Page, answer, bar, encoded, t};
 use super::site::{Opened, Site, reading};
+use super::sums::{self, Known};
 use crate::base::time;
 use crate::base::units::{count, counted, size};
 use crate::history::list;
-use crate::reader::info;
+use crate::reader::{info, usage};
 
 /// Most apps that the page shows.
 const APPS_SHOWN: usize = 20;
@@ -25,6 +27,8 @@ const TABS: &[(&str, &str)] = &[
     ("/photos", "Photos"),
     ("/messages", "Messages"),
     ("/contacts", "Contacts"),
+    ("/notes", "Notes"),
+    ("/more", "More"),
     ("/files", "Files"),
 ];
 
@@ -87,11 +91,9 @@ pub(super) async fn page(State(site): State<Arc<Site>>, Path(key): Path<String>)
     reading(move || {
         let opened = site.open(&key)?;
         let info = info::of_property_lists(opened.folder())?;
-        let usage = opened.usage()?;
-        let missing = opened.missing()?;
+        let sums = sums::soon(&opened)?;
         // A check may have finished since the backup was opened.
         let listed = &list::one(site.store(), &site.find(&key)?);
-        let whole = usage.all.bytes;
         let with = |text: Option<String>, more: Option<String>| match (text, more) {
             (Some(text), Some(more)) if text != more => Some(format!("{text} ({more})")),
             (text, more) => text.or(more),
@@ -102,14 +104,7 @@ pub(super) async fn page(State(site): State<Arc<Site>>, Path(key): Path<String>)
             ("Serial number", info.serial),
             ("UDID", Some(listed.udid.clone())),
             ("Apps", info.apps.map(count)),
-            (
-                "Contents",
-                Some(format!(
-                    "{}, {}",
-                    counted(usage.all.files, "file"),
-                    size(whole)
-                )),
-            ),
+            ("Contents", sums.as_ref().map(|sums| contents(&sums.usage))),
             ("Folder", Some(opened.folder().display().to_string())),
         ];
         let main = html! {
@@ -134,6 +129,46 @@ pub(super) async fn page(State(site): State<Arc<Site>>, Path(key): Path<String>)
                     }
                 }
             }
+            @match &sums {
+                Some(sums) => (whole(sums)),
+                None => p role="status" {
+                    "The program adds up the files of this backup. The page loads itself again."
+                },
+            }
+        };
+        let title = title(listed);
+        let page = Inside {
+            opened: &opened,
+            tab: "",
+            title: &title,
+            above: Vec::new(),
+            main,
+            wide: false,
+        };
+        let mut response = page.answer(&site);
+        super::unlock::allow_form(&mut response);
+        if sums.is_none() {
+            let soon = HeaderValue::from_static("1");
+            response.headers_mut().insert(REFRESH, soon);
+        }
+        Ok(response)
+    })
+    .await
+}
+
+fn contents(usage: &usage::Report) -> String {
+    format!(
+        "{}, {}",
+        counted(usage.all.files, "file"),
+        size(usage.all.bytes)
+    )
+}
+
+/// Shows what is missing, and what uses the space.
+fn whole(sums: &Known) -> Markup {
+    let Known { usage, missing } = sums;
+    let whole = usage.all.bytes;
+    html! {
             @if usage.unread.count > 0 {
                 p.bad { (counted(usage.unread.count, "entry")) " of the list cannot be read." }
             }
@@ -183,21 +218,7 @@ pub(super) async fn page(State(site): State<Arc<Site>>, Path(key): Path<String>)
                     }
                 }
             }
-        };
-        let title = title(listed);
-        let page = Inside {
-            opened: &opened,
-            tab: "",
-            title: &title,
-            above: Vec::new(),
-            main,
-            wide: false,
-        };
-        let mut response = page.answer(&site);
-        super::unlock::allow_form(&mut response);
-        Ok(response)
-    })
-    .await
+    }
 }
 
 /// Returns the title of a backup: its phone and its time.

@@ -1,5 +1,6 @@
 //! The files of a backup: its domains, their folders, and a page for each file with a preview.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
@@ -9,12 +10,12 @@ use maud::{Markup, html};
 use super::backup::Inside;
 use super::layout::{encoded, pager, t};
 use super::media::{self, Media};
-use super::site::{Opened, Site, reading};
-use super::{query, raw};
+use super::site::{Opened, Site, locked, reading};
+use super::{preview, query, raw};
 use crate::backup_format::info_plist::application_names;
 use crate::base::time;
 use crate::base::units::size;
-use crate::reader::browse::{self, Entry};
+use crate::reader::browse::{self, Entry, Part};
 use crate::reader::usage::bundle_id;
 
 /// Entries on a page.
@@ -99,11 +100,17 @@ fn folder(
     path: &str,
     number: usize,
 ) -> Result<Response, super::fail::Fail> {
-    let first = number * PAGE;
+    // The page begins after the last name of the nearest page before it that was shown.
+    let (known, after) = opened.names().before(domain, path, number);
+    let skip = (number - known) * PAGE;
+    let part = Part {
+        recursive: false,
+        after: after.as_deref(),
+    };
     let mut entries = Vec::new();
     let mut seen = 0;
-    browse::list(&opened.backup(), domain, path, false, |entry| {
-        if seen >= first {
+    browse::list_after(&opened.backup(), domain, path, part, |entry| {
+        if seen >= skip {
             entries.push(entry);
         }
         seen += 1;
@@ -111,6 +118,10 @@ fn folder(
     })?;
     let has_next = entries.len() > PAGE;
     entries.truncate(PAGE);
+    if let Some(last) = entries.last().filter(|_| has_next) {
+        let name = last.path.rsplit('/').next().unwrap_or_default();
+        opened.names().note(domain, path, number + 1, name);
+    }
     let main = html! {
         @if entries.is_empty() { p { "This folder is empty." } }
         ul.rows {
@@ -128,6 +139,35 @@ fn folder(
         wide: false,
     };
     Ok(page.answer(site))
+}
+
+/// Names at which pages of folders begin, so that a later page need not read those before it.
+#[derive(Default)]
+pub(super) struct Names(HashMap<(String, String), BTreeMap<usize, String>>);
+
+impl Names {
+    /// Folders and pages whose names are kept.
+    const FOLDERS_MAX: usize = 64;
+    const PAGES_MAX: usize = 8_192;
+
+    /// Returns the nearest page up to this one whose beginning is known, and the name before it.
+    fn before(&self, domain: &str, path: &str, page: usize) -> (usize, Option<String>) {
+        let pages = self.0.get(&(domain.to_owned(), path.to_owned()));
+        let nearest = pages.and_then(|pages| pages.range(..=page).next_back());
+        nearest.map_or((0, None), |(page, name)| (*page, Some(name.clone())))
+    }
+
+    /// Keeps the name before a page.
+    fn note(&mut self, domain: &str, path: &str, page: usize, name: &str) {
+        let folder = (domain.to_owned(), path.to_owned());
+        if self.0.len() >= Names::FOLDERS_MAX && !self.0.contains_key(&folder) {
+            self.0.clear();
+        }
+        let pages = self.0.entry(folder).or_default();
+        if pages.len() < Names::PAGES_MAX {
+            pages.insert(page, name.to_owned());
+        }
+    }
 }
 
 /// Returns the links to the folders around a path.
@@ -191,6 +231,7 @@ fn row(site: &Site, opened: &Opened, entry: &Entry, folder: &str) -> Markup {
 pub(super) async fn file(
     State(site): State<Arc<Site>>,
     Path((key, id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
 ) -> Response {
     reading(move || {
         let opened = site.open(&key)?;
@@ -201,7 +242,24 @@ pub(super) async fn file(
         let name = item.relative_path.rsplit('/').next().unwrap_or_default();
         let preview = match &head {
             Err(fail) => html! { p.bad { (t(&fail.to_string())) } },
-            Ok(head) => preview(head, &raw, name, entry.size.unwrap_or(0)),
+            Ok(head) if preview::is_database(head) => {
+                let table = query::get(query.as_deref(), "table").and_then(|text| text.parse().ok());
+                let page = query::number(query.as_deref(), "page");
+                let to = |table: usize, page: usize| {
+                    let page = if page > 0 { format!("&page={page}") } else { String::new() };
+                    opened.at(&site, &format!("/file/{}?table={table}{page}", item.file_id))
+                };
+                match opened.tables(&item) {
+                    Ok(tables) => preview::database(&locked(&tables), table, page, to)?,
+                    Err(why) => html! { p.bad { "The database cannot be read: " (t(&why)) } },
+                }
+            }
+            Ok(head) if preview::may_be_plist(head) => {
+                let tree = raw::head(&opened, &item, preview::PLIST_BYTES);
+                let tree = tree.ok().and_then(|bytes| preview::plist(&bytes));
+                tree.unwrap_or_else(|| self::preview(head, &raw, name, entry.size.unwrap_or(0)))
+            }
+            Ok(head) => self::preview(head, &raw, name, entry.size.unwrap_or(0)),
         };
         let main = html! {
             p.links {
@@ -226,7 +284,7 @@ pub(super) async fn file(
             title: name,
             above,
             main,
-            wide: false,
+            wide: query::get(query.as_deref(), "table").is_some(),
         };
         Ok(page.answer(&site))
     })

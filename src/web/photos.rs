@@ -1,7 +1,8 @@
-//! The photos of a backup: a grid for each month with the phone's own thumbnails, and a page for
-//! each photo or video.
+//! The photos of a backup: a grid for each month with the phone's own thumbnails, albums and
+//! favorites, and a page for each photo or video.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
@@ -13,46 +14,22 @@ use super::fail::Fail;
 use super::layout::{encoded, pager, t};
 use super::query;
 use super::site::{Opened, Site, reading};
-use crate::backup_format::manifest_db::{Filter, Kind};
+use crate::backup_format::record::file_id;
 use crate::base::units::{count, counted};
-use crate::export::photos::{self, RollFile};
+use crate::content::photos::{self as library, Album};
+use crate::export::photo_roll::{Group, Photo, Roll};
 use crate::reader::backup::Backup;
 
 /// Photos on a page.
 const PAGE: usize = 120;
-/// Most files of photos that are kept in memory.
-const FILES_MAX: usize = 1 << 20;
-/// Folder of the thumbnails. Below it, a folder with the path of each photo holds some JPEGs, for
-/// example DCIM/100APPLE/IMG_0001.HEIC/5005.JPG. Practical Mobile Forensics (Packt, 4th edition)
-/// and SANS FOR585 describe it.
-const THUMBNAILS: (&str, &str) = ("CameraRollDomain", "Media/PhotoData/Thumbnails/V2");
 /// Extensions of pictures that all browsers show.
 const PICTURES: [&str; 5] = ["jpg", "jpeg", "png", "gif", "webp"];
 const VIDEOS: [&str; 4] = ["mov", "mp4", "m4v", "3gp"];
 
-/// The camera roll of a backup.
-pub(super) struct Roll {
-    /// Photos by their part (a month, or an album that Photos keeps apart), newest part first.
-    parts: Vec<Part>,
-    photos: Vec<Photo>,
-    /// Reason that the phone's library of photos cannot be read.
-    trouble: Option<String>,
-}
-
-struct Part {
-    /// Name in addresses: "2024-05", "undated", "hidden" or "deleted".
-    key: String,
-    /// Numbers of its photos.
-    photos: std::ops::Range<usize>,
-}
-
-/// A photo or video. A Live Photo is one, with a still and a moving part.
-struct Photo {
+/// A photo with its files.
+struct Shown {
     name: String,
-    /// Seconds since 1970.
-    created: i64,
-    zone: i32,
-    part: String,
+    taken: Option<String>,
     files: Vec<OneFile>,
     thumbnail: Option<String>,
 }
@@ -63,106 +40,21 @@ struct OneFile {
     edited: bool,
 }
 
-impl Roll {
-    /// Reads the camera roll.
-    pub(super) fn read(backup: &Backup) -> Result<Roll, Fail> {
-        let mut found: HashMap<String, Photo> = HashMap::new();
-        let mut files = 0;
-        let trouble = photos::roll(backup, |file| {
-            files += 1;
-            take(&mut found, file);
-            files < FILES_MAX
+impl Shown {
+    fn of(backup: &Backup, roll: &Roll, photo: &Photo) -> Result<Shown, Fail> {
+        let files = roll.files(photo).into_iter().map(|file| OneFile {
+            id: file_id(file.domain, &file.path),
+            extension: file.extension,
+            edited: file.is_edited,
         });
-        let trouble = trouble.map_err(|e| Fail::Unreadable(e.to_string()))?;
-        let mut thumbnails = thumbnails(backup)?;
-        let mut photos: Vec<Photo> = found
-            .into_iter()
-            .map(|(place, mut photo)| {
-                photo.thumbnail = thumbnails.remove(&place).map(|(_, id)| id);
-                photo
-            })
-            .collect();
-        // Newest months first, and newest photos first in each. Names that are no months sort
-        // behind them.
-        photos.sort_by(|a, b| {
-            let key = |photo: &Photo| {
-                (
-                    photo.part.starts_with(|c: char| c.is_ascii_digit()),
-                    photo.part.clone(),
-                )
-            };
-            key(b)
-                .cmp(&key(a))
-                .then(b.created.cmp(&a.created))
-                .then_with(|| a.name.cmp(&b.name))
-        });
-        let mut parts: Vec<Part> = Vec::new();
-        for (number, photo) in photos.iter().enumerate() {
-            match parts.last_mut() {
-                Some(part) if part.key == photo.part => part.photos.end = number + 1,
-                _ => parts.push(Part {
-                    key: photo.part.clone(),
-                    photos: number..number + 1,
-                }),
-            }
-        }
-        Ok(Roll {
-            parts,
-            photos,
-            trouble,
+        Ok(Shown {
+            name: roll.name(photo),
+            taken: taken(photo),
+            files: files.collect(),
+            thumbnail: photo.thumbnail(backup)?,
         })
     }
-}
 
-fn take(found: &mut HashMap<String, Photo>, file: RollFile) {
-    let extension = file.extension.to_ascii_lowercase();
-    if extension == "aae" {
-        return;
-    }
-    let one = OneFile {
-        id: file.file_id,
-        extension,
-        edited: file.is_edited,
-    };
-    let photo = found.entry(file.place).or_insert_with(|| Photo {
-        name: file.name,
-        created: file.created,
-        zone: file.zone,
-        part: file.part,
-        files: Vec::new(),
-        thumbnail: None,
-    });
-    photo.files.push(one);
-}
-
-/// Returns the largest thumbnail of each photo, by the photo's path without extension.
-fn thumbnails(backup: &Backup) -> Result<HashMap<String, (u64, String)>, Fail> {
-    let mut found: HashMap<String, (u64, String)> = HashMap::new();
-    let filter = Filter {
-        domain: Some(THUMBNAILS.0),
-        below: Some(THUMBNAILS.1),
-        kind: Some(Kind::File),
-        ..Filter::default()
-    };
-    backup.each(&filter, |item| {
-        let path = item.relative_path.strip_prefix(THUMBNAILS.1);
-        let photo = path.and_then(|path| path.trim_start_matches('/').rsplit_once('/'));
-        if let Some((photo, name)) = photo
-            && name.to_ascii_lowercase().ends_with(".jpg")
-        {
-            let stem = photo.rsplit_once('.').map_or(photo, |(stem, _)| stem);
-            let size = item.size().unwrap_or(0);
-            let known = found.entry(stem.to_owned()).or_default();
-            if size >= known.0 {
-                *known = (size, item.file_id);
-            }
-        }
-        found.len() < FILES_MAX
-    })?;
-    Ok(found)
-}
-
-impl Photo {
     fn of_kind(&self, extensions: &[&str]) -> Option<&OneFile> {
         let mut of_kind = self
             .files
@@ -177,16 +69,172 @@ impl Photo {
         let is_video = |file: &OneFile| VIDEOS.contains(&file.extension.as_str());
         self.files.iter().all(is_video)
     }
+}
 
-    /// Returns the time at which the photo was taken, in the zone where it was taken.
-    fn taken(&self) -> Option<String> {
-        let local = jiff::Timestamp::from_second(self.created.checked_add(self.zone.into())?);
-        let zoned = local.ok()?.to_zoned(jiff::tz::TimeZone::UTC);
-        (self.part != "undated").then(|| zoned.strftime("%A, %-d %B %Y, %H:%M").to_string())
+/// Returns the time at which a photo was taken, in the zone where it was taken.
+fn taken(photo: &Photo) -> Option<String> {
+    let local = jiff::Timestamp::from_second(photo.created.checked_add(photo.zone.into())?);
+    let zoned = local.ok()?.to_zoned(jiff::tz::TimeZone::UTC);
+    (photo.group != Group::Undated).then(|| zoned.strftime("%A, %-d %B %Y, %H:%M").to_string())
+}
+
+/// Returns the name of a group in addresses.
+fn key(group: Group) -> String {
+    match group {
+        Group::Month(year, month) => format!("{year:04}-{month:02}"),
+        Group::Undated => "undated".to_owned(),
+        Group::Hidden => "hidden".to_owned(),
+        Group::Deleted => "deleted".to_owned(),
     }
 }
 
-/// Shows a month.
+/// Returns the name of a group for people.
+fn heading(group: Group) -> String {
+    match group {
+        Group::Undated => "Without a date".to_owned(),
+        Group::Hidden => "Hidden".to_owned(),
+        Group::Deleted => "Recently deleted".to_owned(),
+        Group::Month(year, month) => {
+            let first = jiff::civil::Date::new(year, month, 1);
+            first.map_or_else(|_| key(group), |day| day.strftime("%B %Y").to_string())
+        }
+    }
+}
+
+/// The albums of a backup, with the numbers of their photos in the roll.
+pub(super) struct Albums(Vec<(Album, Vec<usize>)>);
+
+impl Albums {
+    /// Reads the albums. Without a library, there are none.
+    pub(super) fn read(backup: &Backup, roll: &Roll) -> Result<Albums, Fail> {
+        let Ok((albums, members)) = library::albums(backup) else {
+            return Ok(Albums(Vec::new()));
+        };
+        let mut albums: Vec<_> = albums
+            .into_iter()
+            .map(|album| (album, Vec::new()))
+            .collect();
+        for (number, photo) in roll.photos.iter().enumerate() {
+            for album in members.get(&photo.row).into_iter().flatten() {
+                albums[usize::from(*album)].1.push(number);
+            }
+        }
+        Ok(Albums(albums))
+    }
+}
+
+/// The photos that a page shows.
+enum View {
+    /// A group of the roll: its number.
+    Group(usize),
+    /// An album: its number.
+    Album(usize),
+    /// All favorites.
+    Favorites,
+}
+
+/// The numbers of the photos of a view.
+enum Numbers<'a> {
+    Range(Range<usize>),
+    List(&'a [usize]),
+}
+
+impl Numbers<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Numbers::Range(range) => range.len(),
+            Numbers::List(list) => list.len(),
+        }
+    }
+
+    fn get(&self, at: usize) -> Option<usize> {
+        match self {
+            Numbers::Range(range) => range.clone().nth(at),
+            Numbers::List(list) => list.get(at).copied(),
+        }
+    }
+
+    /// Returns the position of a photo.
+    fn position(&self, number: usize) -> Option<usize> {
+        match self {
+            Numbers::Range(range) => range.contains(&number).then(|| number - range.start),
+            Numbers::List(list) => list.binary_search(&number).ok(),
+        }
+    }
+}
+
+/// The photos of a backup, its albums and its favorites.
+struct Shelf {
+    roll: Arc<Roll>,
+    albums: Arc<Albums>,
+    favorites: Vec<usize>,
+}
+
+impl Shelf {
+    fn of(opened: &Opened) -> Result<Shelf, Fail> {
+        let roll = opened.photos()?;
+        let favorites = roll.photos.iter().enumerate();
+        let favorites = favorites.filter(|(_, photo)| photo.favorite);
+        Ok(Shelf {
+            albums: opened.albums()?,
+            favorites: favorites.map(|(number, _)| number).collect(),
+            roll,
+        })
+    }
+
+    /// Finds the view that the parameters name; `None` if there are no photos.
+    fn view(&self, query: Option<&str>) -> Result<Option<View>, Fail> {
+        if query::get(query, "favorites").is_some() {
+            return Ok(Some(View::Favorites));
+        }
+        if let Some(album) = query::get(query, "album") {
+            let number = album
+                .parse()
+                .ok()
+                .filter(|number| *number < self.albums.0.len());
+            let nothing = Fail::NotFound("the backup has no such album");
+            return number
+                .map(|number| Some(View::Album(number)))
+                .ok_or(nothing);
+        }
+        let groups = &self.roll.groups;
+        match query::get(query, "month") {
+            None => Ok((!groups.is_empty()).then_some(View::Group(0))),
+            Some(wish) => {
+                let at = groups.iter().position(|(group, _)| key(*group) == wish);
+                let nothing = Fail::NotFound("the backup has no photos of this month");
+                at.map(|at| Some(View::Group(at))).ok_or(nothing)
+            }
+        }
+    }
+
+    fn numbers(&self, view: &View) -> Numbers<'_> {
+        match view {
+            View::Group(at) => Numbers::Range(self.roll.groups[*at].1.clone()),
+            View::Album(number) => Numbers::List(&self.albums.0[*number].1),
+            View::Favorites => Numbers::List(&self.favorites),
+        }
+    }
+
+    /// Returns the parameter that names a view.
+    fn parameter(&self, view: &View) -> String {
+        match view {
+            View::Group(at) => format!("month={}", encoded(&key(self.roll.groups[*at].0))),
+            View::Album(number) => format!("album={number}"),
+            View::Favorites => "favorites=1".to_owned(),
+        }
+    }
+
+    fn title(&self, view: &View) -> String {
+        match view {
+            View::Group(at) => heading(self.roll.groups[*at].0),
+            View::Album(number) => self.albums.0[*number].0.names.join(" › "),
+            View::Favorites => "Favorites".to_owned(),
+        }
+    }
+}
+
+/// Shows a month, an album or the favorites.
 pub(super) async fn page(
     State(site): State<Arc<Site>>,
     Path(key): Path<String>,
@@ -194,30 +242,19 @@ pub(super) async fn page(
 ) -> Response {
     reading(move || {
         let opened = site.open(&key)?;
-        let roll = opened.photos()?;
+        let shelf = Shelf::of(&opened)?;
         let query = query.as_deref();
-        let wish = query::get(query, "month");
-        let part = match &wish {
-            None => roll.parts.first(),
-            Some(wish) => {
-                let part = roll.parts.iter().find(|part| part.key == *wish);
-                Some(part.ok_or(Fail::NotFound("the backup has no photos of this month"))?)
-            }
-        };
-        let to = |part: &str, page: usize| {
-            let page = if page > 0 { format!("&page={page}") } else { String::new() };
-            opened.at(&site, &format!("/photos?month={}{page}", encoded(part)))
-        };
+        let view = shelf.view(query)?;
         let main = html! {
-            @if let Some(trouble) = &roll.trouble {
+            @if let Some(trouble) = &shelf.roll.trouble {
                 p.bad { "The phone's library of photos cannot be read, so names and dates are those of the files: " (t(trouble)) }
             }
-            @match part {
+            @match &view {
                 None => p { "There are no photos or videos in this backup." },
-                Some(part) => (month(&site, &opened, &roll, part, query::number(query, "page"), &to)),
+                Some(view) => (grid(&site, &opened, &shelf, view, query::number(query, "page"))?),
             }
         };
-        let title = part.map_or("Photos".to_owned(), |part| heading(&part.key));
+        let title = view.map_or("Photos".to_owned(), |view| shelf.title(&view));
         let page = Inside {
             opened: &opened,
             tab: "/photos",
@@ -231,36 +268,91 @@ pub(super) async fn page(
     .await
 }
 
-fn month(
+fn grid(
     site: &Site,
     opened: &Opened,
-    roll: &Roll,
-    part: &Part,
+    shelf: &Shelf,
+    view: &View,
     page: usize,
-    to: &impl Fn(&str, usize) -> String,
-) -> Markup {
-    let first = page.saturating_mul(PAGE).min(part.photos.len()) + part.photos.start;
-    let last = (first + PAGE).min(part.photos.end);
-    let mut years: BTreeMap<std::cmp::Reverse<&str>, Vec<&Part>> = BTreeMap::new();
-    for part in &roll.parts {
-        let year = part.key.split('-').next().unwrap_or_default();
-        let year = if year.starts_with(|c: char| c.is_ascii_digit()) {
-            year
-        } else {
-            ""
-        };
-        years.entry(std::cmp::Reverse(year)).or_default().push(part);
+) -> Result<Markup, Fail> {
+    let numbers = shelf.numbers(view);
+    let parameter = shelf.parameter(view);
+    let first = page.saturating_mul(PAGE).min(numbers.len());
+    let last = (first + PAGE).min(numbers.len());
+    let mut shown = Vec::new();
+    for number in (first..last).filter_map(|at| numbers.get(at)) {
+        let photo = &shelf.roll.photos[number];
+        shown.push((number, Shown::of(&opened.backup(), &shelf.roll, photo)?));
     }
+    let to = |page: usize| {
+        let page = if page > 0 {
+            format!("&page={page}")
+        } else {
+            String::new()
+        };
+        opened.at(site, &format!("/photos?{parameter}{page}"))
+    };
+    Ok(html! {
+        (choices(site, opened, shelf, view))
+        @if shown.is_empty() { p { "There are no photos here." } }
+        ul.grid {
+            @for (number, photo) in &shown {
+                li { (tile(site, opened, photo, &format!("/photo/{number}?{parameter}"))) }
+            }
+        }
+        (pager(page, last < numbers.len(), to))
+        (months_beside(site, opened, shelf, view))
+    })
+}
+
+/// Returns links to all months and albums.
+fn choices(site: &Site, opened: &Opened, shelf: &Shelf, view: &View) -> Markup {
+    let to = |view: &View| opened.at(site, &format!("/photos?{}", shelf.parameter(view)));
+    let mut years: BTreeMap<std::cmp::Reverse<Option<i16>>, Vec<usize>> = BTreeMap::new();
+    for (at, (group, _)) in shelf.roll.groups.iter().enumerate() {
+        let year = match group {
+            Group::Month(year, _) => Some(*year),
+            _ => None,
+        };
+        years.entry(std::cmp::Reverse(year)).or_default().push(at);
+    }
+    let photos = shelf.roll.photos.len() as u64;
     html! {
-        nav.months aria-label="Months" {
+        nav.months aria-label="Months and albums" {
             details {
-                summary { (counted(roll.photos.len() as u64, "photo")) " in " (counted(roll.parts.len() as u64, "month")) }
-                @for (year, parts) in &years {
+                summary {
+                    (counted(photos, "photo")) " in " (counted(shelf.roll.groups.len() as u64, "month"))
+                }
+                @for (year, groups) in &years {
                     p {
-                        @if year.0.is_empty() { "Other" } @else { (year.0) } ": "
-                        @for other in parts {
-                            a href=(to(&other.key, 0)) aria-current=[(other.key == part.key).then_some("page")] {
-                                (heading(&other.key)) " (" (count(other.photos.len() as u64)) ")"
+                        @if let Some(year) = year.0 { (year) } @else { "Other" } ": "
+                        @for at in groups {
+                            @let is_it = matches!(view, View::Group(group) if group == at);
+                            @let (group, photos) = &shelf.roll.groups[*at];
+                            a href=(to(&View::Group(*at))) aria-current=[is_it.then_some("page")] {
+                                (heading(*group)) " (" (count(photos.len() as u64)) ")"
+                            }
+                            " "
+                        }
+                    }
+                }
+            }
+            @if !shelf.favorites.is_empty() || !shelf.albums.0.is_empty() {
+                details open[!matches!(view, View::Group(_))] {
+                    summary { "Albums" }
+                    p {
+                        @if !shelf.favorites.is_empty() {
+                            a href=(to(&View::Favorites))
+                                aria-current=[matches!(view, View::Favorites).then_some("page")] {
+                                "Favorites (" (count(shelf.favorites.len() as u64)) ")"
+                            }
+                            " "
+                        }
+                        @for (number, (_, photos)) in shelf.albums.0.iter().enumerate() {
+                            @let album = View::Album(number);
+                            @let is_it = matches!(view, View::Album(other) if *other == number);
+                            a href=(to(&album)) aria-current=[is_it.then_some("page")] {
+                                bdi { (t(&shelf.title(&album))) } " (" (count(photos.len() as u64)) ")"
                             }
                             " "
                         }
@@ -268,40 +360,33 @@ fn month(
                 }
             }
         }
-        ul.grid {
-            @for number in first..last {
-                li { (tile(site, opened, roll, number)) }
-            }
-        }
-        (pager(page, last < part.photos.end, |page| to(&part.key, page)))
-        (months_beside(roll, part, to))
     }
 }
 
-fn months_beside(roll: &Roll, part: &Part, to: &impl Fn(&str, usize) -> String) -> Markup {
-    let at = roll.parts.iter().position(|other| other.key == part.key);
-    let at = at.unwrap_or(0);
+fn months_beside(site: &Site, opened: &Opened, shelf: &Shelf, view: &View) -> Markup {
+    let View::Group(at) = view else {
+        return html! {};
+    };
+    let link = |at: usize| {
+        let view = View::Group(at);
+        let to = opened.at(site, &format!("/photos?{}", shelf.parameter(&view)));
+        html! { a href=(to) { (shelf.title(&view)) } }
+    };
     html! {
         nav.pager aria-label="Months beside this one" {
-            @if let Some(later) = at.checked_sub(1).and_then(|at| roll.parts.get(at)) {
-                a href=(to(&later.key, 0)) { (heading(&later.key)) }
-            }
-            span {}
-            @if let Some(earlier) = roll.parts.get(at + 1) {
-                a href=(to(&earlier.key, 0)) { (heading(&earlier.key)) }
-            }
+            @if *at > 0 { (link(at - 1)) } @else { span {} }
+            @if at + 1 < shelf.roll.groups.len() { (link(at + 1)) }
         }
     }
 }
 
-fn tile(site: &Site, opened: &Opened, roll: &Roll, number: usize) -> Markup {
-    let photo = &roll.photos[number];
+fn tile(site: &Site, opened: &Opened, photo: &Shown, to: &str) -> Markup {
     let still = photo.of_kind(&PICTURES);
     // Without a thumbnail, the picture itself is loaded when it comes into view.
     let shown = photo.thumbnail.as_ref().or(still.map(|file| &file.id));
-    let taken = photo.taken().unwrap_or_default();
+    let taken = photo.taken.as_deref().unwrap_or_default();
     html! {
-        a href=(opened.at(site, &format!("/photo/{number}"))) {
+        a href=(opened.at(site, to)) {
             @if let Some(id) = shown {
                 img src=(opened.at(site, &format!("/raw/{id}"))) loading="lazy"
                     alt={ (t(&photo.name)) ", " (taken) };
@@ -313,39 +398,44 @@ fn tile(site: &Site, opened: &Opened, roll: &Roll, number: usize) -> Markup {
     }
 }
 
-/// Returns the name of a part of the roll for people.
-fn heading(key: &str) -> String {
-    match key {
-        "undated" => "Without a date".to_owned(),
-        "hidden" => "Hidden".to_owned(),
-        "deleted" => "Recently deleted".to_owned(),
-        month => {
-            let first: Option<jiff::civil::Date> = format!("{month}-01").parse().ok();
-            first.map_or_else(|| month.to_owned(), |day| day.strftime("%B %Y").to_string())
-        }
-    }
-}
-
 /// Shows a photo or a video, with all of its files.
 pub(super) async fn photo(
     State(site): State<Arc<Site>>,
     Path((key, number)): Path<(String, usize)>,
+    RawQuery(query): RawQuery,
 ) -> Response {
     reading(move || {
         let opened = site.open(&key)?;
-        let roll = opened.photos()?;
-        let photo = roll.photos.get(number);
+        let shelf = Shelf::of(&opened)?;
+        let photo = shelf.roll.photos.get(number);
         let photo = photo.ok_or(Fail::NotFound("the backup has no such photo"))?;
+        let view = match query.as_deref() {
+            // Without parameters, the photos beside it are those of the whole roll.
+            None | Some("") => None,
+            query => shelf.view(query)?,
+        };
+        let (numbers, parameter) = match &view {
+            None => (Numbers::Range(0..shelf.roll.photos.len()), String::new()),
+            Some(view) => (shelf.numbers(view), format!("?{}", shelf.parameter(view))),
+        };
+        let at = numbers.position(number);
+        let beside = |at: Option<usize>| {
+            let number = numbers.get(at?)?;
+            Some(opened.at(&site, &format!("/photo/{number}{parameter}")))
+        };
+        let newer = beside(at.and_then(|at| at.checked_sub(1)));
+        let older = beside(at.map(|at| at + 1));
+        let group = photo.group;
+        let photo = Shown::of(&opened.backup(), &shelf.roll, photo)?;
         let raw = |id: &str| opened.at(&site, &format!("/raw/{id}"));
-        let to = |number: usize| opened.at(&site, &format!("/photo/{number}"));
         let main = html! {
-            (large(photo, &raw))
+            (large(&photo, &raw))
             nav.pager aria-label="Photos" {
-                @if number > 0 { a rel="prev" href=(to(number - 1)) { "Newer" } } @else { span {} }
-                @if number + 1 < roll.photos.len() { a rel="next" href=(to(number + 1)) { "Older" } }
+                @if let Some(to) = newer { a rel="prev" href=(to) { "Newer" } } @else { span {} }
+                @if let Some(to) = older { a rel="next" href=(to) { "Older" } } @else { span {} }
             }
             dl.facts {
-                @if let Some(taken) = photo.taken() { dt { "Taken" } dd { (taken) } }
+                @if let Some(taken) = &photo.taken { dt { "Taken" } dd { (taken) } }
                 dt { "Files" }
                 dd {
                     ul.plain {
@@ -363,14 +453,17 @@ pub(super) async fn photo(
                 }
             }
         };
-        let month = opened.at(&site, &format!("/photos?month={}", encoded(&photo.part)));
+        let (to, title) = match &view {
+            Some(view) => (shelf.parameter(view), shelf.title(view)),
+            None => (format!("month={}", encoded(&self::key(group))), heading(group)),
+        };
         let page = Inside {
             opened: &opened,
             tab: "/photos",
             title: &photo.name,
             above: vec![
                 (opened.at(&site, "/photos"), "Photos".to_owned()),
-                (month, heading(&photo.part)),
+                (opened.at(&site, &format!("/photos?{to}")), title),
             ],
             main,
             wide: true,
@@ -380,7 +473,7 @@ pub(super) async fn photo(
     .await
 }
 
-fn large(photo: &Photo, raw: &impl Fn(&str) -> String) -> Markup {
+fn large(photo: &Shown, raw: &impl Fn(&str) -> String) -> Markup {
     let thumbnail = photo.thumbnail.as_deref();
     let video = photo.of_kind(&VIDEOS);
     html! {

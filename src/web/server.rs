@@ -25,7 +25,8 @@ use super::guard::{self, guard};
 use super::layout::{ICON, STYLE};
 use super::site::{Options, Site};
 use super::{
-    backup, contacts, files, home, live, manage, messages, photos, places, query, raw, unlock,
+    backup, contacts, files, home, live, manage, messages, more, notes, photos, places, query, raw,
+    records, unlock, whatsapp,
 };
 use crate::store::Store;
 
@@ -174,6 +175,12 @@ fn router(site: &Arc<Site>) -> Router {
             &at("/b/{key}/contacts/{number}/picture"),
             get(contacts::picture),
         )
+        .route(&at("/b/{key}/notes"), get(notes::page))
+        .route(&at("/b/{key}/notes/{row}"), get(notes::note))
+        .route(&at("/b/{key}/whatsapp"), get(whatsapp::page))
+        .route(&at("/b/{key}/whatsapp/{number}"), get(whatsapp::chat))
+        .route(&at("/b/{key}/more"), get(more::page))
+        .route(&at("/b/{key}/records/{list}"), get(records::page))
         .route(&at("/b/{key}/files"), get(files::page))
         .route(&at("/b/{key}/file/{id}"), get(files::file))
         .route(&at("/b/{key}/raw/{id}"), get(raw::show))

@@ -12,19 +12,24 @@ use super::acting::{Acting, Hands};
 use super::contacts::People;
 use super::cookie::Secrets;
 use super::fail::Fail;
+use super::files::Names;
 use super::jobs::Jobs;
 use super::messages::Talks;
+use super::notes::Shelf;
 use super::phones::Phones;
-use super::photos::Roll;
+use super::photos::Albums;
+use super::sums::Sums;
+use super::whatsapp::Chats;
 use crate::base::secret::Secret;
 use crate::base::sha256::Sha256;
 use crate::base::udid::Udid;
+use crate::export::photo_roll::Roll;
 use crate::history::everywhere::Search;
 use crate::history::list::{self, Backup as Listed};
-use crate::reader::backup::Backup;
-use crate::reader::missing::{self, Gap};
+use crate::reader;
+use crate::reader::backup::{Backup, Item};
 use crate::reader::passwords::{Known, NoPasswords, Passwords};
-use crate::reader::{self, usage};
+use crate::reader::tables::Tables;
 use crate::store::sums::hex;
 use crate::store::{Snapshot, Store};
 
@@ -79,11 +84,16 @@ pub(super) struct Opened {
     udid: Udid,
     backup: Mutex<Backup>,
     used: Mutex<Instant>,
-    usage: Slot<usage::Report>,
-    missing: Slot<Vec<Gap>>,
+    sums: Sums,
     photos: Slot<Roll>,
+    albums: Slot<Albums>,
     talks: Slot<Option<Talks>>,
     people: Slot<Option<People>>,
+    notes: Slot<Option<Shelf>>,
+    names: Mutex<Names>,
+    /// The database whose tables were shown last.
+    tables: Mutex<Option<(String, Arc<Mutex<Tables>>)>>,
+    whatsapp: Slot<Option<Chats>>,
 }
 
 /// A value that is read when it is first needed.
@@ -109,22 +119,25 @@ impl<T> Slot<T> {
 impl Opened {
     /// Returns the backup. Only one page at a time can use it, so hold it briefly.
     pub(super) fn backup(&self) -> MutexGuard<'_, Backup> {
-        locked(&self.backup)
+        let backup = locked(&self.backup);
+        backup.renew();
+        backup
     }
 
-    /// Returns the space that kinds and apps use.
-    pub(super) fn usage(&self) -> Result<Arc<usage::Report>, Fail> {
-        self.usage.get(|| Ok(usage::usage(&self.backup())?))
-    }
-
-    /// Returns what the backup lacks.
-    pub(super) fn missing(&self) -> Result<Arc<Vec<Gap>>, Fail> {
-        self.missing.get(|| Ok(missing::missing(&self.backup())?))
+    /// Returns the sums over all files.
+    pub(super) fn sums(&self) -> &Sums {
+        &self.sums
     }
 
     /// Returns the camera roll.
     pub(super) fn photos(&self) -> Result<Arc<Roll>, Fail> {
-        self.photos.get(|| Roll::read(&self.backup()))
+        self.photos.get(|| Ok(Roll::read(&self.backup())?))
+    }
+
+    /// Returns the albums of the camera roll.
+    pub(super) fn albums(&self) -> Result<Arc<Albums>, Fail> {
+        let roll = self.photos()?;
+        self.albums.get(|| Albums::read(&self.backup(), &roll))
     }
 
     /// Returns the messages, if there are any.
@@ -135,6 +148,35 @@ impl Opened {
     /// Returns the contacts, if there are any.
     pub(super) fn people(&self) -> Result<Arc<Option<People>>, Fail> {
         self.people.get(|| People::read(&self.backup()))
+    }
+
+    /// Returns the names at which pages of folders begin.
+    pub(super) fn names(&self) -> MutexGuard<'_, Names> {
+        locked(&self.names)
+    }
+
+    /// Returns the tables of a database. The error says why it cannot be read.
+    pub(super) fn tables(&self, item: &Item) -> Result<Arc<Mutex<Tables>>, String> {
+        let mut last = locked(&self.tables);
+        if let Some((id, tables)) = &*last
+            && *id == item.file_id
+        {
+            return Ok(tables.clone());
+        }
+        let tables = Tables::open(&self.backup(), item)?;
+        let tables = Arc::new(Mutex::new(tables));
+        *last = Some((item.file_id.clone(), tables.clone()));
+        Ok(tables)
+    }
+
+    /// Returns the notes, if there are any.
+    pub(super) fn notes(&self) -> Result<Arc<Option<Shelf>>, Fail> {
+        self.notes.get(|| Shelf::read(&self.backup()))
+    }
+
+    /// Returns the chats of WhatsApp, if there are any.
+    pub(super) fn whatsapp(&self) -> Result<Arc<Option<Chats>>, Fail> {
+        self.whatsapp.get(|| Chats::read(&self.backup()))
     }
 
     /// Returns true if the files are encrypted.
@@ -302,11 +344,15 @@ impl Site {
             udid,
             backup: Mutex::new(backup),
             used: Mutex::new(Instant::now()),
-            usage: Slot::empty(),
-            missing: Slot::empty(),
+            sums: Sums::default(),
             photos: Slot::empty(),
+            albums: Slot::empty(),
             talks: Slot::empty(),
             people: Slot::empty(),
+            notes: Slot::empty(),
+            names: Mutex::default(),
+            tables: Mutex::default(),
+            whatsapp: Slot::empty(),
         });
         let mut open = locked(&self.open);
         while open.len() >= OPEN_MAX {

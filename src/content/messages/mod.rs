@@ -20,6 +20,8 @@ mod reactions;
 mod record;
 mod rows;
 mod summary;
+#[cfg(feature = "web")]
+mod window;
 
 pub(crate) use find::count;
 pub use record::{
@@ -27,6 +29,7 @@ pub use record::{
     Part, Presence, Quote, Reaction, ReactionKind, ReactionState, Reply, Style, Target, Version,
 };
 
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -54,8 +57,9 @@ pub struct Messages {
     db: Database,
     rows: Rows,
     handles: HashMap<i64, Handle>,
-    /// The hash of the identifier of a message, and a row that reacts to it; sorted.
-    reactions: Vec<(u64, i64)>,
+    /// The hash of the identifier of a message, and a row that reacts to it; sorted. They are read
+    /// when they are first needed.
+    reactions: OnceCell<Vec<(u64, i64)>>,
     hasher: RandomState,
     /// True if the database has a table of recently deleted messages.
     has_deleted: bool,
@@ -95,30 +99,57 @@ pub enum Which<'a> {
     WithoutChat,
 }
 
+/// A row of a set, in its order.
+struct Ordered {
+    id: i64,
+    time: Option<Time>,
+    /// The time of its deletion, if it was deleted.
+    deleted: Option<Option<Time>>,
+}
+
+impl Ordered {
+    fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Ordered> {
+        Ok(Ordered {
+            id: row.get(0)?,
+            time: value::time(row, 1),
+            deleted: match row.get_ref(2)? {
+                ValueRef::Null => None,
+                when => Some(Time::since_2001(when)),
+            },
+        })
+    }
+}
+
 impl Messages {
     /// Opens the messages of a backup.
     pub fn open(backup: &Backup) -> Result<Messages, Error> {
-        let db = Database::open(backup, DOMAIN, PATH)?.ok_or(Error::Absent(Kind::Messages))?;
-        let mut damage = Vec::new();
-        let rows = Rows::of(&db, backup, &mut damage)?;
-        let handles = chats::handles(&db)?;
-        let has_deleted = db.table("chat_recoverable_message_join")?.has("message_id");
-        let mut messages = Messages {
-            db,
-            rows,
-            handles,
-            reactions: Vec::new(),
-            hasher: RandomState::new(),
-            has_deleted,
-            damage,
-        };
+        let mut messages = Messages::open_with(backup, Some(backup))?;
         let mut found = Vec::new();
         if let Err(e) = messages.find_reactions(&mut found) {
             messages.damage.push(e);
         }
         found.sort_unstable();
-        messages.reactions = found;
+        messages.reactions = found.into();
         Ok(messages)
+    }
+
+    /// Opens the messages of a backup. Without `files`, an attachment counts as in the backup if
+    /// the database names its file.
+    fn open_with(backup: &Backup, files: Option<&Backup>) -> Result<Messages, Error> {
+        let db = Database::open(backup, DOMAIN, PATH)?.ok_or(Error::Absent(Kind::Messages))?;
+        let mut damage = Vec::new();
+        let rows = Rows::of(&db, files, &mut damage)?;
+        let handles = chats::handles(&db)?;
+        let has_deleted = db.table("chat_recoverable_message_join")?.has("message_id");
+        Ok(Messages {
+            db,
+            rows,
+            handles,
+            reactions: OnceCell::new(),
+            hasher: RandomState::new(),
+            has_deleted,
+            damage,
+        })
     }
 
     /// Returns the reasons that reactions or attachments are missing, if the database is damaged.
@@ -187,45 +218,13 @@ impl Messages {
         period: &Period,
         each: impl FnMut(Message) -> bool,
     ) -> Result<(), Error> {
-        self.each_of(which, period, 0..u64::MAX, each)
-    }
-
-    /// Calls `each` as [`Messages::each`] does, for `take` rows after the first `skip` rows of
-    /// a set. Reactions and events are rows too.
-    #[cfg(feature = "web")]
-    pub(crate) fn window(
-        &self,
-        which: Which<'_>,
-        skip: u64,
-        take: u64,
-        each: impl FnMut(Message) -> bool,
-    ) -> Result<(), Error> {
-        self.each_of(which, &Period::default(), skip..skip + take, each)
-    }
-
-    /// Returns the number of rows of a set, and the time of the last one.
-    #[cfg(feature = "web")]
-    pub(crate) fn extent(&self, which: Which<'_>) -> Result<(u64, Option<Time>), Error> {
-        let failed = |e| self.db.failed(e);
-        // A message can be in two chats of one conversation.
-        let sql = format!(
-            "WITH r(id, date, gone) AS ({}) SELECT count(DISTINCT id), max(date) FROM r",
-            self.order_of(which)
-        );
-        let mut statement = self.db.connection().prepare(&sql).map_err(failed)?;
-        let mut rows = statement.query([]).map_err(failed)?;
-        let Some(row) = rows.next().map_err(failed)? else {
-            return Ok((0, None));
-        };
-        let count: i64 = row.get(0).map_err(failed)?;
-        Ok((count.unsigned_abs(), value::time(row, 1)))
+        self.each_of(which, period, each)
     }
 
     fn each_of(
         &self,
         which: Which<'_>,
         period: &Period,
-        range: std::ops::Range<u64>,
         mut each: impl FnMut(Message) -> bool,
     ) -> Result<(), Error> {
         let failed = |e| self.db.failed(e);
@@ -234,58 +233,55 @@ impl Messages {
         let mut statement = self.db.connection().prepare(&sql).map_err(failed)?;
         let mut found = statement.query([]).map_err(failed)?;
         let mut last = None;
-        let mut number = 0u64;
         while let Some(row) = found.next().map_err(failed)? {
-            let id: i64 = row.get(0).map_err(failed)?;
-            let time = value::time(row, 1);
+            let place = Ordered::of(row).map_err(failed)?;
             // A message can be in two chats of one conversation.
-            if last == Some(id) || !period.has(time) {
+            if last == Some(place.id) || !period.has(place.time) {
                 continue;
             }
-            last = Some(id);
-            number += 1;
-            if number <= range.start {
-                continue;
-            }
-            if number > range.end {
-                break;
-            }
-            let deleted = match row.get_ref(2).map_err(failed)? {
-                ValueRef::Null => None,
-                when => Some(Time::since_2001(when)),
-            };
-            let only_other = match which {
-                Which::Of(chat) if !chat.is_group => chat.participants.first(),
-                _ => None,
-            };
-            let message = match rows.message(id) {
-                Ok(Some(row)) => {
-                    let Some(mut message) = self.complete(row, &mut rows) else {
-                        continue;
-                    };
-                    if !message.from_me && message.sender.is_none() {
-                        message.sender = only_other.cloned();
-                    }
-                    message
-                }
-                Ok(None) => continue,
-                Err(why) => Message {
-                    id,
-                    time,
-                    undecodable: Some(format!("its row cannot be read: {why}")),
-                    ..Message::default()
-                },
-            };
-            let message = Message {
-                deleted: deleted.is_some(),
-                deleted_at: deleted.flatten(),
-                ..message
-            };
-            if !each(message) {
+            last = Some(place.id);
+            if let Some(message) = self.message(which, &place, &mut rows)
+                && !each(message)
+            {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Reads a message of a set. Returns `None` for a reaction whose message exists, and for a row
+    /// that does not exist.
+    fn message(
+        &self,
+        which: Which<'_>,
+        place: &Ordered,
+        rows: &mut OpenRows<'_>,
+    ) -> Option<Message> {
+        let only_other = match which {
+            Which::Of(chat) if !chat.is_group => chat.participants.first(),
+            _ => None,
+        };
+        let message = match rows.message(place.id) {
+            Ok(Some(row)) => {
+                let mut message = self.complete(row, rows)?;
+                if !message.from_me && message.sender.is_none() {
+                    message.sender = only_other.cloned();
+                }
+                message
+            }
+            Ok(None) => return None,
+            Err(why) => Message {
+                id: place.id,
+                time: place.time,
+                undecodable: Some(format!("its row cannot be read: {why}")),
+                ..Message::default()
+            },
+        };
+        Some(Message {
+            deleted: place.deleted.is_some(),
+            deleted_at: place.deleted.flatten(),
+            ..message
+        })
     }
 
     /// Adds to a message its reactions and the message that it answers. Returns `None` for a
@@ -316,8 +312,15 @@ impl Messages {
             });
         }
         let hash = self.hasher.hash_one(&message.guid);
-        let first = self.reactions.partition_point(|(target, _)| *target < hash);
-        let changed = self.reactions[first..]
+        let reactions = self.reactions.get_or_init(|| {
+            // Reactions that cannot be read are missing; the messages count.
+            let mut found = Vec::new();
+            self.find_reactions(&mut found).ok();
+            found.sort_unstable();
+            found
+        });
+        let first = reactions.partition_point(|(target, _)| *target < hash);
+        let changed = reactions[first..]
             .iter()
             .take_while(|(target, _)| *target == hash);
         let mut changes = Vec::new();

@@ -66,8 +66,8 @@ pub(super) struct Rows {
     has_reactions: bool,
     /// Messages and their attachments, sorted.
     attachments: Vec<(i64, i64)>,
-    /// The files of attachments that the backup has.
-    files: Paths,
+    /// The files of attachments that the backup has; `None` if the caller looks for each itself.
+    files: Option<Paths>,
 }
 
 /// A row of the table of messages.
@@ -81,7 +81,7 @@ impl Rows {
     /// Prepares to read rows. A table of attachments that cannot be read is added to `damage`.
     pub(super) fn of(
         db: &Database,
-        backup: &Backup,
+        backup: Option<&Backup>,
         damage: &mut Vec<Error>,
     ) -> Result<Rows, Error> {
         let message = db.needed("message", &["guid", "text", "date", "is_from_me"])?;
@@ -95,10 +95,10 @@ impl Rows {
             attachments.sort_unstable();
             attachments.dedup();
         }
-        let files = if attachments.is_empty() {
-            Paths::default()
-        } else {
-            Paths::below(backup, paths::MESSAGES.0, paths::MESSAGES.1)?
+        let files = match backup {
+            None => None,
+            Some(_) if attachments.is_empty() => Some(Paths::default()),
+            Some(backup) => Some(Paths::below(backup, paths::MESSAGES.0, paths::MESSAGES.1)?),
         };
         Ok(Rows {
             message: format!("{} WHERE t.ROWID = ?1", message.select(COLUMNS)),
@@ -116,8 +116,10 @@ impl Rows {
     /// Returns a query for the rows that react to messages, and their targets.
     pub(super) fn reactions_sql(&self) -> Option<String> {
         self.has_reactions.then(|| {
+            // The phone's databases have an index of these identifiers. The condition on them lets
+            // SQLite use it, so that it does not read all other messages.
             "SELECT ROWID, associated_message_guid FROM message
-             WHERE associated_message_type BETWEEN 1000 AND 3999"
+             WHERE associated_message_guid > '' AND associated_message_type BETWEEN 1000 AND 3999"
                 .to_owned()
         })
     }
@@ -150,7 +152,7 @@ impl Rows {
             return None;
         }
         let path = file.as_deref().and_then(paths::of_attachment);
-        let path = path.filter(|path| self.files.have(path));
+        let path = path.filter(|path| self.files.as_ref().is_none_or(|files| files.have(path)));
         let last = |file: &String| file.rsplit('/').next().map(str::to_owned);
         Some(Attachment {
             guid: value::text(row, 0).unwrap_or_default(),

@@ -199,22 +199,35 @@ impl Notes {
     /// Calls `each` for all notes, in the order in which they came to the phone, until it returns
     /// false. A note whose row cannot be read is marked as undecodable.
     pub fn each(&self, mut each: impl FnMut(Note) -> bool) -> Result<(), Error> {
-        let prepare = |sql: &str| {
-            let statement = self.db.connection().prepare(sql);
-            statement.map_err(|e| self.db.failed(e))
-        };
-        let mut open = Open {
-            note: prepare(&self.queries.note)?,
-            body: prepare("SELECT ZDATA FROM ZICNOTEDATA WHERE Z_PK = ?1")?,
-            attachment: prepare(&self.queries.attachment)?,
-            media: prepare(&self.queries.media)?,
-        };
+        let mut open = self.prepare()?;
         for id in &self.objects.notes {
             if !each(self.note(*id, &mut open)) {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Returns the note of a row; `None` if that is no note.
+    #[cfg(feature = "web")]
+    pub(crate) fn one(&self, id: i64) -> Result<Option<Note>, Error> {
+        self.db.renew();
+        let mut open = self.prepare()?;
+        let is_note = self.objects.notes.contains(&id);
+        Ok(is_note.then(|| self.note(id, &mut open)))
+    }
+
+    fn prepare(&self) -> Result<Open<'_>, Error> {
+        let prepare = |sql: &str| {
+            let statement = self.db.connection().prepare(sql);
+            statement.map_err(|e| self.db.failed(e))
+        };
+        Ok(Open {
+            note: prepare(&self.queries.note)?,
+            body: prepare("SELECT ZDATA FROM ZICNOTEDATA WHERE Z_PK = ?1")?,
+            attachment: prepare(&self.queries.attachment)?,
+            media: prepare(&self.queries.media)?,
+        })
     }
 
     fn note(&self, id: i64, open: &mut Open<'_>) -> Note {

@@ -110,9 +110,51 @@ impl WhatsApp {
         &self,
         which: Which<'_>,
         period: &Period,
-        mut each: impl FnMut(Message) -> bool,
+        each: impl FnMut(Message) -> bool,
     ) -> Result<(), Error> {
-        let condition = match which {
+        self.each_of(which, period, "", each)
+    }
+
+    /// Returns the messages among `take` after the first `skip` of a set, oldest first.
+    #[cfg(feature = "web")]
+    pub(crate) fn window(
+        &self,
+        which: Which<'_>,
+        skip: u64,
+        take: u64,
+    ) -> Result<Vec<Message>, Error> {
+        self.db.renew();
+        let mut messages = Vec::new();
+        let part = format!(" LIMIT {take} OFFSET {skip}");
+        self.each_of(which, &Period::default(), &part, |message| {
+            messages.push(message);
+            true
+        })?;
+        Ok(messages)
+    }
+
+    /// Returns the number of messages of a set, and the time of the last one.
+    #[cfg(feature = "web")]
+    pub(crate) fn extent(
+        &self,
+        which: Which<'_>,
+    ) -> Result<(u64, Option<crate::content::Time>), Error> {
+        self.db.renew();
+        let condition = self.condition(which);
+        let sql =
+            format!("SELECT count(*), max(m.ZMESSAGEDATE) FROM ZWAMESSAGE m WHERE {condition}");
+        let mut extent = (0, None);
+        self.db.rows(&sql, |row| {
+            let count = value::integer(row, 0).unwrap_or(0);
+            extent = (count.unsigned_abs(), value::time(row, 1));
+            false
+        })?;
+        Ok(extent)
+    }
+
+    /// Returns the condition of SQL for the messages of a set.
+    fn condition(&self, which: Which<'_>) -> String {
+        match which {
             Which::Of(chat) => {
                 let ids: Vec<String> = chat.ids.iter().map(i64::to_string).collect();
                 format!("m.ZCHATSESSION IN ({})", ids.join(", "))
@@ -129,7 +171,16 @@ impl WhatsApp {
                     known.join(", ")
                 )
             }
-        };
+        }
+    }
+
+    fn each_of(
+        &self,
+        which: Which<'_>,
+        period: &Period,
+        part: &str,
+        mut each: impl FnMut(Message) -> bool,
+    ) -> Result<(), Error> {
         let only_other = match which {
             Which::Of(chat) if !chat.is_group => chat.participants.first(),
             _ => None,
@@ -138,8 +189,9 @@ impl WhatsApp {
         let by_row = format!("{} WHERE m.Z_PK = ?1", self.sql);
         let mut quoted = self.db.connection().prepare(&by_row).map_err(failed)?;
         let sql = format!(
-            "{} WHERE {condition} ORDER BY m.ZMESSAGEDATE, m.Z_PK",
-            self.sql
+            "{} WHERE {} ORDER BY m.ZMESSAGEDATE, m.Z_PK{part}",
+            self.sql,
+            self.condition(which)
         );
         self.db.rows(&sql, |row| {
             let mut message = self.message(row);

@@ -12,6 +12,8 @@ use crate::export::{Error, escape, page};
 
 /// The most characters of a note in the index, which its search finds.
 const EXCERPT_MAX: usize = 400;
+/// The deepest indentation that the style of the pages has.
+const INDENT_MAX: u32 = 8;
 /// Hides the notes that do not have the words of the search.
 const SCRIPT: &str = "const query = document.getElementById('query');
 query.addEventListener('input', () => {
@@ -43,11 +45,7 @@ impl Writer for Html {
         file.write(&page::head(title(note), false))?;
         file.write(&header(note, &up))?;
         file.write("<main class=\"note\">\n")?;
-        if let Some(remark) = remark(note) {
-            let bad = if note.locked { "" } else { " class=\"bad\"" };
-            file.write(&format!("<p{bad}>{}</p>\n", escape::html(&remark)))?;
-        }
-        file.write(&body(note, &up))?;
+        file.write(&article(note, &up))?;
         file.write("</main>\n")?;
         file.write(page::foot())?;
         file.finish()?;
@@ -100,7 +98,18 @@ impl Writer for Html {
     }
 }
 
-fn folder(note: &Note) -> String {
+/// Returns the text of a note, or the reason that it has none. `up` leads to the folder that the
+/// paths of attachments begin in.
+pub(crate) fn article(note: &Note, up: &str) -> String {
+    let remark = remark(note).map(|remark| {
+        let bad = if note.locked { "" } else { " class=\"bad\"" };
+        format!("<p{bad}>{}</p>\n", escape::html(&remark))
+    });
+    remark.unwrap_or_default() + &body(note, up)
+}
+
+/// Returns the account and the folders of a note.
+pub(crate) fn folder(note: &Note) -> String {
     let account = note.account.as_deref().unwrap_or(super::NO_ACCOUNT);
     let names = std::iter::once(account).chain(note.folders.iter().map(String::as_str));
     names.collect::<Vec<_>>().join(" › ")
@@ -142,10 +151,14 @@ fn body(note: &Note, up: &str) -> String {
             .iter()
             .map(|piece| self::piece(piece, up))
             .collect();
-        let indent = format!("style=\"margin-inline-start: {}em\"", line.indent * 2);
+        // The style of the pages indents by class: a policy can forbid styles in the text.
+        let indent = match line.indent.min(INDENT_MAX) {
+            0 => String::new(),
+            depth => format!(" in{depth}"),
+        };
         let item = |mark: &str| {
             format!(
-                "<div class=\"item\" {indent} dir=\"auto\"><span>{mark}</span><div>{inner}</div></div>\n"
+                "<div class=\"item{indent}\" dir=\"auto\"><span>{mark}</span><div>{inner}</div></div>\n"
             )
         };
         let block = match line.kind {
@@ -160,7 +173,7 @@ fn body(note: &Note, up: &str) -> String {
             ParagraphKind::Checklist { done: false } => item("☐"),
             ParagraphKind::Body if inner.is_empty() => "<p><br></p>\n".to_owned(),
             ParagraphKind::Body => {
-                format!("<div class=\"line\" {indent} dir=\"auto\">{inner}</div>\n")
+                format!("<div class=\"line{indent}\" dir=\"auto\">{inner}</div>\n")
             }
         };
         html += &if line.quote {

@@ -10,6 +10,9 @@
 mod html;
 mod markdown;
 
+#[cfg(feature = "web")]
+pub(crate) use self::html::{article, folder};
+
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -289,7 +292,7 @@ fn place_of(note: &Note, target: &mut Target) -> Place {
 }
 
 /// Returns the title of a note, as people read it.
-fn title(note: &Note) -> &str {
+pub(crate) fn title(note: &Note) -> &str {
     note.title.as_deref().unwrap_or("Untitled")
 }
 

@@ -15,6 +15,8 @@ mod calendar;
 mod calls;
 mod files;
 mod ics;
+#[cfg(feature = "web")]
+pub(crate) mod listed;
 mod netscape;
 mod page;
 mod reminders;

@@ -14,21 +14,21 @@ query.addEventListener('input', () => {
 
 /// An entry of a page. All texts are as the phone has them; the page escapes them.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     /// The heading above it and its neighbours, such as its day.
-    pub(super) heading: String,
+    pub(crate) heading: String,
     /// The first line.
-    pub(super) title: String,
+    pub(crate) title: String,
     /// The address that the title links to.
-    pub(super) url: Option<String>,
+    pub(crate) url: Option<String>,
     /// True if the title is to stand out, as missed calls do.
-    pub(super) is_marked: bool,
+    pub(crate) is_marked: bool,
     /// Facts, in one line.
-    pub(super) facts: Vec<String>,
+    pub(crate) facts: Vec<String>,
     /// A longer text.
-    pub(super) text: Option<String>,
+    pub(crate) text: Option<String>,
     /// The path of its recording below the folder of the page.
-    pub(super) audio: Option<String>,
+    pub(crate) audio: Option<String>,
 }
 
 /// A page that is being written.
