@@ -44,6 +44,7 @@ mod options;
 mod pairs;
 mod photos;
 mod power;
+mod push_after;
 mod reading;
 mod records;
 mod replay;

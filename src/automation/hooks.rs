@@ -55,6 +55,8 @@ pub enum Turn {
     OnFailure,
     /// The last good backup is too old.
     OnOverdue,
+    /// Backups could not be pushed to a repository.
+    OnPushFailure,
 }
 
 impl Turn {
@@ -66,6 +68,7 @@ impl Turn {
             Turn::OnSuccess => "on_success",
             Turn::OnFailure => "on_failure",
             Turn::OnOverdue => "on_overdue",
+            Turn::OnPushFailure => "on_push_failure",
         }
     }
 }
@@ -83,6 +86,8 @@ pub struct Hooks {
     pub on_failure: Option<String>,
     /// Command for [`Turn::OnOverdue`].
     pub on_overdue: Option<String>,
+    /// Command for [`Turn::OnPushFailure`].
+    pub on_push_failure: Option<String>,
     /// Time after which a command is killed, with its children.
     pub time_limit: Duration,
     /// Show desktop notifications when the user has to act and when a backup failed.
@@ -97,6 +102,7 @@ impl Default for Hooks {
             on_success: None,
             on_failure: None,
             on_overdue: None,
+            on_push_failure: None,
             time_limit: Duration::from_secs(60),
             notify: false,
         }
@@ -135,6 +141,7 @@ impl Hooks {
             Turn::OnSuccess,
             Turn::OnFailure,
             Turn::OnOverdue,
+            Turn::OnPushFailure,
         ];
         all.into_iter().any(|turn| self.command(turn).is_some())
     }
@@ -146,6 +153,7 @@ impl Hooks {
             Turn::OnSuccess => &self.on_success,
             Turn::OnFailure => &self.on_failure,
             Turn::OnOverdue => &self.on_overdue,
+            Turn::OnPushFailure => &self.on_push_failure,
         };
         command.as_deref()
     }
@@ -211,7 +219,7 @@ fn notification(text: &str) -> Command {
 
 /// Runs a command with `input` on its standard input. Kills it with its children after `limit`, or
 /// as soon as `is_stopped` returns true.
-fn run(
+pub(super) fn run(
     mut command: Command,
     input: &[u8],
     limit: Duration,

@@ -7,5 +7,6 @@ pub mod hooks;
 mod passcode_timer;
 mod plan;
 pub mod policy;
+pub mod pushing;
 pub mod schedule;
 pub mod watch;

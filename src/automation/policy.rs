@@ -351,8 +351,33 @@ pub fn tell_overdue(
     hooks.overdue(SystemTime::now(), last);
 }
 
+/// Runs the hooks for a push to a repository that failed after the backups. The text of `failure`
+/// is a whole sentence.
+pub fn tell_push_failed(
+    failure: Described,
+    plan: &Plan,
+    token: &CancelToken,
+    monitor: &dyn Monitor,
+) {
+    let text = failure.text.clone();
+    let hooks = HookRunner {
+        plan,
+        udid: None,
+        name: "Copies elsewhere".to_owned(),
+        last: None,
+        is_retired: false,
+        token,
+        monitor,
+        problems: Mutex::default(),
+    };
+    hooks.tell(Turn::OnPushFailure, text, |told| {
+        told.exit_code = Some(failure.exit_code);
+        told.hint = failure.hint;
+    });
+}
+
 /// Returns the minute of the day in the computer's time zone.
-fn local_minute(now: SystemTime) -> u16 {
+pub(super) fn local_minute(now: SystemTime) -> u16 {
     let now = jiff::Timestamp::try_from(now).unwrap_or_default();
     let now = now.to_zoned(jiff::tz::TimeZone::system());
     u16::from(now.hour().unsigned_abs()) * 60 + u16::from(now.minute().unsigned_abs())

@@ -100,6 +100,11 @@ pub enum Failure {
     Interrupted,
 }
 
+/// A push that failed, as a problem of the run that wanted it.
+#[derive(Debug, thiserror::Error)]
+#[error("the backups were not pushed to the repository: {0}")]
+pub struct PushFailed(#[source] pub Failure);
+
 impl Failure {
     /// Returns the kind of failure, which decides the exit code.
     pub fn kind(&self) -> FailureKind {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, Snapshot, Store, disk, notes};
 use crate::base::plain_file;
+use crate::base::udid::Udid;
 
 /// The name of the file.
 const COPIES: &str = "copies.json";
@@ -35,8 +36,20 @@ pub struct Repository {
     pub location: String,
     /// RFC 3339: the last time at which a check after a push found no damage.
     pub checked: Option<String>,
+    /// The last push, if it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedPush>,
     /// The newest backup of each phone there, by UDID.
     pub phones: BTreeMap<String, LastCopy>,
+}
+
+/// A push that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedPush {
+    /// RFC 3339: the time of the failure.
+    pub time: String,
+    /// The reason, in words.
+    pub why: String,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -76,6 +89,67 @@ impl Store {
         checked: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), Error> {
+        self.change_copies(location, |known| {
+            for snapshot in newest {
+                let copy = LastCopy {
+                    backup: snapshot.id().to_string(),
+                    date: snapshot.date().to_string(),
+                    seen: now.to_string(),
+                };
+                known.phones.insert(snapshot.udid().to_string(), copy);
+            }
+            known.failed = None;
+            known.checked = checked
+                .map(|time| time.to_string())
+                .or(known.checked.take());
+        })
+    }
+
+    /// Notes that a push failed. The next one that succeeds removes the note.
+    pub fn note_failed_push(
+        &self,
+        location: &str,
+        why: String,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.change_copies(location, |known| {
+            known.failed = Some(FailedPush {
+                time: now.to_string(),
+                why,
+            });
+        })
+    }
+
+    /// Returns the phones whose newest backup that can be pushed is not noted as seen in a
+    /// repository. Uses no network.
+    pub fn not_copied(&self, location: &str) -> Result<Vec<Udid>, Error> {
+        let copies = self.copies()?;
+        let known = copies.iter().find(|known| known.location == location);
+        let mut behind = Vec::new();
+        for udid in self.phones()? {
+            let notes = self.notes(&udid)?;
+            let snapshots = self.snapshots_of(&udid)?;
+            let newest = snapshots
+                .iter()
+                .filter(|one| one.record().is_some() && notes.of(one).damaged.is_none())
+                .max_by_key(|one| one.date());
+            let Some(newest) = newest else {
+                continue;
+            };
+            let copy = known.and_then(|known| known.phones.get(udid.as_str()));
+            if copy.is_none_or(|copy| copy.backup != newest.id().as_str()) {
+                behind.push(udid);
+            }
+        }
+        Ok(behind)
+    }
+
+    /// Changes what is noted about a repository. Waits while another process is noting something.
+    fn change_copies(
+        &self,
+        location: &str,
+        change: impl FnOnce(&mut Repository),
+    ) -> Result<(), Error> {
         self.check_user()?;
         let own = self.own();
         disk::make_private_dirs(&own)?;
@@ -93,17 +167,7 @@ impl Store {
             repositories.len() - 1
         });
         let known = &mut repositories[at];
-        for snapshot in newest {
-            let copy = LastCopy {
-                backup: snapshot.id().to_string(),
-                date: snapshot.date().to_string(),
-                seen: now.to_string(),
-            };
-            known.phones.insert(snapshot.udid().to_string(), copy);
-        }
-        known.checked = checked
-            .map(|time| time.to_string())
-            .or(known.checked.take());
+        change(known);
         let path = own.join(COPIES);
         let file = File {
             version: VERSION,

@@ -14,6 +14,7 @@ pub(crate) mod keep;
 pub(crate) mod keyring;
 pub(crate) mod output;
 pub(crate) mod password;
+pub(crate) mod push_after;
 pub(crate) mod reading;
 pub(crate) mod recording;
 pub(crate) mod repository;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::secret::Secret;
 use idev_backup::repository::{Access, Location, Restic, Waits};
@@ -75,6 +75,33 @@ pub struct RepositoryArgs {
     repository_patience: std::time::Duration,
 }
 
+/// The same options for commands that work on a repository only if the settings say so. The help
+/// does not list them there.
+#[derive(Clone)]
+pub struct RepositorySettings(pub RepositoryArgs);
+
+impl Args for RepositorySettings {
+    fn augment_args(command: Command) -> Command {
+        let own = RepositoryArgs::augment_args(Command::default());
+        let hidden = own.get_arguments().map(|arg| arg.clone().hide(true));
+        command.args(hidden)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        RepositorySettings::augment_args(command)
+    }
+}
+
+impl FromArgMatches for RepositorySettings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        RepositoryArgs::from_arg_matches(matches).map(RepositorySettings)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
 impl RepositoryArgs {
     /// Returns the repository with the password that it has. Prompts for it if nothing gives it.
     pub fn open(&self) -> Result<Restic, Failure> {
@@ -84,6 +111,24 @@ impl RepositoryArgs {
             None => password::prompt(&format!("Password of the repository {location}: "))?,
         };
         self.with(location, password)
+    }
+
+    /// Returns the repository for a run without a user: fails if nothing gives the password.
+    pub fn open_unattended(&self, waits: &Waits) -> Result<Restic, Failure> {
+        let location = self.place()?;
+        let none = || Failure::Command {
+            what: format!("nothing gives the password of the repository {location}"),
+            hint: "name a file that only you can read: `idev-backup config set \
+                repository.password-file FILE`"
+                .to_owned(),
+        };
+        let password = self.given()?.ok_or_else(none)?;
+        let mut access = self.access(location, password);
+        access.waits = Waits {
+            silence_max: self.repository_patience,
+            ..waits.clone()
+        };
+        Ok(Restic::new(access)?)
     }
 
     /// Returns the repository that is about to be made. Prompts twice for its password if nothing
@@ -99,6 +144,10 @@ impl RepositoryArgs {
     }
 
     fn with(&self, location: Location, password: Secret) -> Result<Restic, Failure> {
+        Ok(Restic::new(self.access(location, password))?)
+    }
+
+    fn access(&self, location: Location, password: Secret) -> Access {
         let mut access = Access::new(location, password, CancelToken::new(ctrl_c::interrupt()));
         access.program = absolute(&self.restic);
         access.options.clone_from(&self.restic_option);
@@ -108,11 +157,11 @@ impl RepositoryArgs {
             silence_max: self.repository_patience,
             ..Waits::default()
         };
-        Ok(Restic::new(access)?)
+        access
     }
 
     /// Returns the place of the repository.
-    fn place(&self) -> Result<Location, Failure> {
+    pub fn place(&self) -> Result<Location, Failure> {
         let named = self.repository.clone().filter(|text| !text.is_empty());
         let text = match named.or_else(|| variable("RESTIC_REPOSITORY")) {
             Some(text) => text,

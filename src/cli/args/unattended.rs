@@ -101,6 +101,13 @@ struct HookArgs {
     /// Run this command when the last good backup is too old
     #[arg(long, value_name = "COMMAND", env = "IDEV_BACKUP_HOOKS_ON_OVERDUE")]
     on_overdue: Option<String>,
+    /// Run this command when backups could not be pushed to the repository
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        env = "IDEV_BACKUP_HOOKS_ON_PUSH_FAILURE"
+    )]
+    on_push_failure: Option<String>,
     /// Kill a hook that runs longer than this
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_HOOKS_TIME_LIMIT", default_value = "60s", value_parser = parse_span)]
     hook_time_limit: Duration,
@@ -171,6 +178,7 @@ impl UnattendedArgs {
             on_success: hooks.on_success.clone(),
             on_failure: hooks.on_failure.clone(),
             on_overdue: hooks.on_overdue.clone(),
+            on_push_failure: hooks.on_push_failure.clone(),
             time_limit: hooks.hook_time_limit,
             notify: hooks.notify,
         }

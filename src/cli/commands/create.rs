@@ -18,12 +18,14 @@ use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 
 use super::back_up::back_up;
+use super::push_after::Pusher;
 use crate::cli::args::backup::BackupArgs;
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::folders;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::password::PasswordArgs;
+use crate::cli::args::push_after::PushAfterArgs;
 use crate::cli::args::store::WritableStoreArgs;
 use crate::cli::args::unattended::UnattendedArgs;
 use crate::cli::ctrl_c::interrupt;
@@ -75,6 +77,8 @@ pub struct Create {
     pub(crate) connector: ConnectionArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    push: PushAfterArgs,
     // Keep this last: options that follow would appear under its headings in the help text.
     #[command(flatten)]
     unattended: UnattendedArgs,
@@ -105,7 +109,18 @@ impl Create {
                 };
                 let code = back_up(&connector, &store, &phones, &options, &plan, style);
                 folders::remember_contents(&store);
-                code
+                // A replayed phone is none of the user's.
+                if phones.iter().any(|phone| phone.is_replayed) {
+                    return code;
+                }
+                let pusher = Pusher {
+                    args: &self.push,
+                    store: &store,
+                    plan: &plan,
+                    token: &token,
+                    style,
+                };
+                exit::worst(&[code, pusher.once()])
             }
             Err(Failure::Device(e)) if self.if_present && policy::is_absent(&e) => {
                 skipped(None, "", &e.to_string(), style);

@@ -30,6 +30,7 @@ pub(crate) mod pages;
 pub(crate) mod pair;
 pub(crate) mod pin;
 pub(crate) mod prune;
+pub(crate) mod push_after;
 pub(crate) mod reference;
 pub(crate) mod repository;
 pub(crate) mod restore;

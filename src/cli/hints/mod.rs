@@ -25,7 +25,7 @@ pub use self::repository::repository;
 pub use self::runs::{backup, encryption, restore};
 pub use self::schedule::job;
 pub use self::store::store;
-use super::failure::Failure;
+use super::failure::{Failure, PushFailed};
 use super::{afterwards, exit};
 
 const NEWER: &str = "use a newer idev-backup";

@@ -4,6 +4,7 @@ use idev_backup::automation::hooks;
 use idev_backup::base::problem::Problem;
 use idev_backup::{backup, encryption, history, repository, restore};
 
+use super::PushFailed;
 use super::phone::{PROTECTED, device};
 use super::repository::problem as of_repository;
 use super::store::{set_aside, store};
@@ -20,6 +21,8 @@ pub fn problem(problem: &Problem) -> Option<String> {
         hook(problem).map(str::to_owned)
     } else if let Some(problem) = problem.downcast_ref::<repository::Problem>() {
         of_repository(problem)
+    } else if let Some(PushFailed(failure)) = problem.downcast_ref() {
+        super::of(failure)
     } else if let Some(aside) = problem.downcast_ref() {
         Some(set_aside(aside))
     } else if let Some(encryption::NotSeen { .. }) = problem.downcast_ref() {

@@ -82,6 +82,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("hooks.on-success", Form::Text, "command to run when a backup is done"),
     key("hooks.on-failure", Form::Text, "command to run when a backup has failed"),
     key("hooks.on-overdue", Form::Text, "command to run when the last good backup is too old"),
+    key("hooks.on-push-failure", Form::Text, "command to run when backups could not be pushed to \
+        the repository"),
     key("hooks.time-limit", Form::Span, "kill a hook that runs longer than this"),
     key("hooks.notify", Form::Flag, "show desktop notifications"),
     key("watch.due-after", Form::Span, "back up a phone if its last backup is older than this"),
@@ -100,6 +102,13 @@ pub(crate) const KEYS: &[Key] = &[
     key("repository.patience", Form::Patience, "give up if restic shows no progress for this long"),
     key("repository.read-back", Form::Number(1, 100_000), "after a push, read back one of N parts \
         of the data"),
+    key("repository.push", Form::Flag, "after each backup, push what is not in the repository yet"),
+    key("repository.push-if", Form::Text, "push only if this command succeeds"),
+    key("repository.quiet-hours", Form::Hours, "start no push during these hours, 08:00-18:00"),
+    key("repository.retry", Form::Number(0, 100), "retry a push up to N times after a lost \
+        connection"),
+    key("repository.retry-wait", Form::Span, "wait this long before the first retry of a push, and \
+        twice as long before each further one"),
     key("log.file", Form::Place, "also append everything printed to stderr to this file"),
     key("log.level", Form::Level, "write only lines of this severity and above to the log: error, \
         warning or info"),

@@ -71,6 +71,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("hooks.on-success", "\"/usr/local/bin/on-success\""),
     ("hooks.on-failure", "\"/usr/local/bin/on-failure\""),
     ("hooks.on-overdue", "\"/usr/local/bin/on-overdue\""),
+    (
+        "hooks.on-push-failure",
+        "\"/usr/local/bin/on-push-failure\"",
+    ),
     ("hooks.time-limit", "\"60s\""),
     ("hooks.notify", "false"),
     ("watch.due-after", "\"20h\""),
@@ -87,6 +91,11 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("repository.limit-download", "8192"),
     ("repository.patience", "\"31m\""),
     ("repository.read-back", "30"),
+    ("repository.push", "false"),
+    ("repository.push-if", "\"/usr/local/bin/is-unmetered\""),
+    ("repository.quiet-hours", "\"08:00-18:00\""),
+    ("repository.retry", "5"),
+    ("repository.retry-wait", "\"1m\""),
     ("log.file", "\"~/idev-backup.log\""),
     ("log.level", "\"info\""),
 ];

@@ -1,6 +1,7 @@
 //! Backs up each phone that is plugged in, and reports what happens.
 
 use std::collections::HashMap;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,14 +22,16 @@ use crate::cli::render::create::{Named, ended};
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::Show;
 
-/// Interval between notifications about an overdue backup.
-const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Interval between notifications about an overdue backup, or about pushes that fail.
+pub const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// Watches the phones of one store.
 pub struct Guard<'a> {
     pub connector: &'a Connector,
     pub store: &'a Store,
     pub wanted: Option<&'a str>,
+    /// Wakes the thread that pushes backups elsewhere, if that is wanted.
+    pub push: Option<SyncSender<()>>,
     pub options: Options,
     pub plan: Plan,
     pub overdue: Plan,
@@ -81,6 +84,13 @@ impl Guard<'_> {
         let at = known.iter().position(|(other, _)| *other == udid.as_str());
         let distinct = phone_names::distinct(&known);
         at.map_or_else(|| udid.to_string(), |at| distinct[at].clone())
+    }
+
+    /// Has backups pushed elsewhere. A message that waits already is enough.
+    fn wake_pusher(&self) {
+        if let Some(push) = &self.push {
+            push.try_send(()).ok();
+        }
     }
 
     /// Returns the text by which commands find the phone.
@@ -183,11 +193,15 @@ impl Watcher for Guard<'_> {
                 };
                 ended(&named, result, self.store, self.style);
                 folders::remember_contents(self.store);
+                if matches!(result, Ok(Outcome::Done(_))) {
+                    self.wake_pusher();
+                }
             }
         }
     }
 
     fn tick(&self) {
+        self.wake_pusher();
         if self.overdue.overdue_after.is_none() {
             return;
         }

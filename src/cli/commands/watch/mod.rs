@@ -3,6 +3,7 @@
 mod guard;
 
 use std::sync::Mutex;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,11 +13,15 @@ use idev_backup::automation::watch;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::units::parse_span;
 
+pub use self::guard::TELL_EVERY;
+
 use self::guard::Guard;
+use super::push_after::Pusher;
 use crate::cli::args::backup::BackupArgs;
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::phone_text;
 use crate::cli::args::output::OutputArgs;
+use crate::cli::args::push_after::PushAfterArgs;
 use crate::cli::args::store::WritableStoreArgs;
 use crate::cli::args::unattended::UnattendedArgs;
 use crate::cli::ctrl_c::interrupt;
@@ -46,6 +51,8 @@ pub struct WatchCommand {
     pub(crate) connector: ConnectionArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    push: PushAfterArgs,
     // Keep this last: options that follow would appear under its headings in the help text.
     #[command(flatten)]
     unattended: UnattendedArgs,
@@ -83,7 +90,16 @@ impl WatchCommand {
                 return output::failure(&e, None, self.output.json);
             }
         };
+        let (push, pushes) = sync_channel(1);
+        let pusher = Pusher {
+            args: &self.push,
+            store: &store,
+            plan: &plan.clone(),
+            token: &token,
+            style,
+        };
         let guard = Guard {
+            push: self.push.is_wanted().then_some(push),
             connector: &connector,
             store: &store,
             wanted: self.device.as_deref(),
@@ -95,8 +111,14 @@ impl WatchCommand {
             told: Mutex::default(),
             names: Mutex::default(),
         };
-        watch::watch(&connector, self.due_after, &guard);
-        guard.say(None, "stopped", "Stopped.");
+        std::thread::scope(|scope| {
+            let pusher = &pusher;
+            scope.spawn(move || pusher.follow(&pushes));
+            watch::watch(&connector, self.due_after, &guard);
+            guard.say(None, "stopped", "Stopped.");
+            // Ends the thread that pushes.
+            drop(guard);
+        });
         exit::DONE
     }
 }

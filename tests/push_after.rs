@@ -1,0 +1,264 @@
+//! Pushes to a repository after backups, without a user.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::*;
+
+/// A rig whose config file names a repository.
+struct Elsewhere {
+    rig: Rig,
+    repository: PathBuf,
+    password: PathBuf,
+}
+
+impl Elsewhere {
+    /// Returns a rig with an empty repository, or `None` if restic is not installed.
+    fn new() -> Option<Elsewhere> {
+        if Command::new("restic").arg("version").output().is_err() {
+            eprintln!("skipped: restic is not installed");
+            return None;
+        }
+        let rig = Rig::new();
+        let elsewhere = Elsewhere {
+            repository: rig.dir.path().join("repository"),
+            password: rig.dir.path().join("password"),
+            rig,
+        };
+        fs::write(&elsewhere.password, "correct horse, battery\n").unwrap();
+        for (key, value) in [
+            ("repository.location", &elsewhere.repository),
+            ("repository.password-file", &elsewhere.password),
+        ] {
+            elsewhere.set(key, value.to_str().unwrap());
+        }
+        let init = elsewhere.run(&["repository", "init"], 0);
+        assert!(init.out.contains("Created"), "{}", init.all());
+        elsewhere.set("repository.push", "true");
+        elsewhere.set("repository.retry", "0");
+        Some(elsewhere)
+    }
+
+    fn set(&self, key: &str, value: &str) {
+        self.run(&["config", "set", key, value], 0);
+    }
+
+    fn run(&self, args: &[&str], code: i32) -> Ran {
+        let ran = ended(program(&self.rig).args(args));
+        assert_eq!(ran.code, code, "{args:?}: {}", ran.all());
+        ran
+    }
+
+    /// Runs restic itself, which must succeed, and returns what it prints.
+    fn restic(&self, args: &[&str]) -> String {
+        let output = Command::new("restic")
+            .args(["--no-cache", "-r"])
+            .arg(&self.repository)
+            .arg("--password-file")
+            .arg(&self.password)
+            .args(args)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {text}{complaint}");
+        text
+    }
+
+    fn number(&self) -> usize {
+        let all: Vec<Value> = serde_json::from_str(&self.restic(&["snapshots", "--json"])).unwrap();
+        all.len()
+    }
+
+    /// Returns a hook that appends its object to a file, and the file.
+    fn hook(&self) -> (String, PathBuf) {
+        let file = self.rig.dir.path().join("noted");
+        let hook = if cfg!(windows) {
+            format!("findstr \"^\" >> \"{}\"", file.display())
+        } else {
+            format!("cat >> '{0}'; echo >> '{0}'", file.display())
+        };
+        (hook, file)
+    }
+}
+
+fn objects(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn create_pushes_the_new_backup() {
+    let Some(elsewhere) = Elsewhere::new() else {
+        return;
+    };
+    let ran = elsewhere.run(&["create"], 0);
+    assert!(ran.out.contains("1 backup pushed to"), "{}", ran.all());
+    let check = elsewhere.restic(&["check", "--read-data"]);
+    assert!(check.contains("no errors were found"), "{check}");
+    assert_eq!(elsewhere.number(), 1);
+    let place = elsewhere.repository.to_str().unwrap();
+    assert_eq!(elsewhere.rig.store.not_copied(place).unwrap(), []);
+
+    // One object for the backup, one for the push.
+    let ran = elsewhere.run(&["create", "--json"], 0);
+    assert_eq!(ran.object("done")["udid"], UDID);
+    assert_eq!(ran.last_object()["event"], "pushed");
+    assert_eq!(ran.last_object()["present"], 1);
+    assert_eq!(elsewhere.number(), 2);
+
+    // A flag switches it off for once; the next run sends both backups.
+    elsewhere.run(&["create", "--push=false"], 0);
+    assert_eq!(elsewhere.number(), 2);
+    assert_eq!(elsewhere.rig.store.not_copied(place).unwrap().len(), 1);
+    elsewhere.run(&["create"], 0);
+    assert_eq!(elsewhere.number(), 4);
+    // A run that makes no backup asks the repository for nothing.
+    fs::rename(&elsewhere.repository, elsewhere.rig.dir.path().join("away")).unwrap();
+    let ran = elsewhere.run(&["create", "--if-older-than", "20h"], 0);
+    assert!(ran.err.contains("Nothing to do"), "{}", ran.all());
+}
+
+#[test]
+fn failed_push_is_a_problem() {
+    let Some(elsewhere) = Elsewhere::new() else {
+        return;
+    };
+    let away = elsewhere.rig.dir.path().join("away");
+    fs::rename(&elsewhere.repository, &away).unwrap();
+    let (hook, file) = elsewhere.hook();
+    let args = ["create", "--on-push-failure", &hook, "--json"];
+    let ran = elsewhere.run(&args, 3);
+    assert_eq!(ran.object("done")["udid"], UDID);
+    let problem = ran.object("problem");
+    let text = problem["text"].as_str().unwrap();
+    assert!(
+        text.contains("were not pushed") && text.contains("no repository"),
+        "{text}"
+    );
+    assert!(
+        problem["hint"]
+            .as_str()
+            .unwrap()
+            .contains("check the place")
+    );
+    let told = &objects(&file)[0];
+    assert_eq!(
+        (&told["event"], &told["exit_code"]),
+        (&"on_push_failure".into(), &3.into())
+    );
+    assert!(
+        told["text"].as_str().unwrap().contains("were not pushed"),
+        "{told}"
+    );
+    assert!(told["hint"].is_string());
+    assert_whole(&elsewhere.rig.current());
+    let noted = elsewhere.rig.store.copies().unwrap();
+    assert!(
+        noted[0]
+            .failed
+            .as_ref()
+            .unwrap()
+            .why
+            .contains("no repository")
+    );
+
+    // A later run pushes, even though it makes no backup, and forgets the failure.
+    fs::rename(&away, &elsewhere.repository).unwrap();
+    let ran = elsewhere.run(&["create", "--if-older-than", "20h"], 0);
+    assert!(ran.out.contains("1 backup pushed to"), "{}", ran.all());
+    assert_eq!(elsewhere.rig.store.copies().unwrap()[0].failed, None);
+}
+
+/// Checks that a wrong password, or none, fails the push and prompts for nothing.
+#[test]
+fn unattended_push_never_prompts() {
+    let Some(elsewhere) = Elsewhere::new() else {
+        return;
+    };
+    fs::write(&elsewhere.password, "wrong\n").unwrap();
+    let ran = elsewhere.run(&["create"], 3);
+    assert!(
+        ran.err
+            .contains("the password does not open the repository"),
+        "{}",
+        ran.all()
+    );
+    elsewhere.run(&["config", "unset", "repository.password-file"], 0);
+    let ran = elsewhere.run(&["create"], 3);
+    assert!(
+        ran.err.contains("nothing gives the password"),
+        "{}",
+        ran.all()
+    );
+    assert!(
+        ran.err.contains("config set repository.password-file"),
+        "{}",
+        ran.err
+    );
+    elsewhere.run(&["config", "unset", "repository.location"], 0);
+    let ran = elsewhere.run(&["create"], 3);
+    assert!(ran.err.contains("no repository is named"), "{}", ran.all());
+    assert_eq!(elsewhere.rig.store.snapshots().unwrap().len(), 3);
+}
+
+#[test]
+fn conditions_hold_a_push_back() {
+    let Some(elsewhere) = Elsewhere::new() else {
+        return;
+    };
+    let hour = jiff::Zoned::now().hour();
+    let quiet = format!("{:02}:00-{:02}:00", (hour + 23) % 24, (hour + 2) % 24);
+    let ran = elsewhere.run(&["create", "--push-quiet-hours", &quiet], 0);
+    assert!(ran.err.contains("now are the quiet hours"), "{}", ran.all());
+    assert_eq!(elsewhere.number(), 0);
+    let ran = elsewhere.run(
+        &["create", "--push-if", "echo metered&& exit 1", "--json"],
+        0,
+    );
+    let object = ran.last_object();
+    assert_eq!(object["event"], "push_skipped");
+    assert!(
+        object["why"].as_str().unwrap().contains("metered"),
+        "{object}"
+    );
+    elsewhere.run(&["create", "--push-if", "exit 0"], 0);
+    assert_eq!(elsewhere.number(), 3);
+}
+
+fn until(done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(
+            start.elapsed() < Duration::from_secs(120),
+            "it did not happen"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn watch_pushes_what_it_backs_up() {
+    let Some(elsewhere) = Elsewhere::new() else {
+        return;
+    };
+    let mut child = program(&elsewhere.rig).arg("watch").spawn().unwrap();
+    let place = elsewhere.repository.to_str().unwrap();
+    let is_there = || {
+        let phones = elsewhere.rig.store.phones().unwrap();
+        let behind = elsewhere.rig.store.not_copied(place).unwrap();
+        phones.len() == 1 && behind.is_empty() && elsewhere.rig.store.copies().unwrap().len() == 1
+    };
+    until(is_there);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(elsewhere.number(), 1);
+}
