@@ -35,6 +35,7 @@ fn options_of(rig: &Rig) -> Options {
         device: None,
         store: rig.store.root().to_path_buf(),
         store_is_named: true,
+        repository: None,
         age_max: 7 * DAY,
         patience: Duration::from_secs(20),
         now: SystemTime::now(),

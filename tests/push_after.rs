@@ -262,3 +262,85 @@ fn watch_pushes_what_it_backs_up() {
     child.wait().unwrap();
     assert_eq!(elsewhere.number(), 1);
 }
+
+#[test]
+fn age_of_last_copy_is_reported() {
+    let Some(elsewhere) = Elsewhere::new() else {
+        return;
+    };
+    let check = ["list", "--check", "--copy-overdue-after", "0s"];
+    let doctor = |topic: &str| -> Vec<Value> {
+        let ran = ended(program(&elsewhere.rig).args(["doctor", "--json"]));
+        let lines = ran.object("doctor")["lines"].as_array().unwrap().clone();
+        lines
+            .into_iter()
+            .filter(|line| line["topic"] == topic)
+            .collect()
+    };
+    elsewhere.run(&["create", "--push=false"], 0);
+    let ran = elsewhere.run(&check, 1);
+    assert!(
+        ran.out
+            .contains("OVERDUE: Elsewhere: no backup was pushed to"),
+        "{}",
+        ran.all()
+    );
+    elsewhere.run(&["list", "--check"], 0);
+    assert_eq!(doctor("copies")[0]["level"], "ok");
+
+    elsewhere.run(&["create"], 0);
+    let ran = elsewhere.run(&check, 0);
+    assert!(
+        ran.out.contains("Elsewhere: the newest backup is in"),
+        "{}",
+        ran.all()
+    );
+    let ran = elsewhere.run(&["list", "--metrics"], 0);
+    for words in [
+        "idev_backup_copy_timestamp_seconds{",
+        "idev_backup_copy_overdue{",
+    ] {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    let says = doctor("copies")[0]["says"].as_str().unwrap().to_owned();
+    assert!(
+        says.contains("the newest backup of Mira's iPhone is in"),
+        "{says}"
+    );
+    let wipe = &doctor("wipe")[0];
+    assert_eq!(wipe["level"], "warning");
+    assert!(
+        wipe["hint"].as_str().unwrap().contains("Ransomware"),
+        "{wipe}"
+    );
+
+    // A push that failed is a warning, however young the backup is.
+    fs::rename(&elsewhere.repository, elsewhere.rig.dir.path().join("away")).unwrap();
+    elsewhere.run(&["create"], 3);
+    let ran = elsewhere.run(&["list"], 0);
+    assert!(ran.out.contains("The push failed today"), "{}", ran.all());
+    let copies = elsewhere.run(&["list", "--json"], 0).last_object();
+    let copy = &copies["phones"][0]["copies"][0];
+    assert!(
+        copy["waits_since"].is_string() && copy["date"].is_string(),
+        "{copy}"
+    );
+    let line = &doctor("copies")[0];
+    assert_eq!(line["level"], "warning");
+    assert!(
+        line["means"].as_str().unwrap().contains("the push failed"),
+        "{line}"
+    );
+    // The disk of the repository is away.
+    assert_eq!(doctor("wipe")[0]["level"], "ok");
+
+    // Notes that cannot be read are named.
+    let notes = elsewhere.rig.store.root().join(".idev-backup/copies.json");
+    fs::write(notes, "{").unwrap();
+    let ran = elsewhere.run(&["list"], 3);
+    assert!(
+        ran.all().contains("copies elsewhere cannot be read"),
+        "{}",
+        ran.all()
+    );
+}

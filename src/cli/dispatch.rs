@@ -254,6 +254,7 @@ fn with_store(command: &clap::Command, name: &str) -> Vec<String> {
 
 /// Options that few people need: `--help` shows them, `-h` does not.
 const EXPERT: &[&str] = &[
+    "copy_overdue_after",
     "address",
     "any_certificate",
     "config",

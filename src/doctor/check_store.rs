@@ -120,6 +120,7 @@ pub(crate) fn phones<'a>(
                 damaged: false,
                 retired: false,
                 unread: None,
+                copies: Ok(Vec::new()),
                 udid: udid.clone(),
                 current: None,
                 made: None,
@@ -432,6 +433,7 @@ mod tests {
             damaged: false,
             retired: false,
             unread: None,
+            copies: Ok(Vec::new()),
             udid: UDID.parse().unwrap(),
             current: Some(Backup {
                 udid: UDID.to_owned(),

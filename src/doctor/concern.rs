@@ -103,6 +103,17 @@ pub enum Concern {
         missing_bytes: u64,
     },
 
+    /// No repository for copies elsewhere is set up.
+    NoRepository,
+    /// A backup waits too long for its push to the repository.
+    NotPushed,
+    /// The last push failed.
+    PushFailed,
+    /// Programs on this computer can delete the repository.
+    CopiesCanBeWiped,
+    /// Programs on this computer may be able to delete the repository.
+    CopiesMayBeWiped,
+
     /// There are no jobs.
     NoJobs,
     /// A job failed.

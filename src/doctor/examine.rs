@@ -11,6 +11,7 @@ use crate::base::phone_names;
 use crate::base::udid::Udid;
 use crate::device::Error;
 use crate::device::connector::Connector;
+use crate::doctor::check_copies::{self, Repository};
 use crate::doctor::computer::Places;
 use crate::doctor::facts::{ConnectionFacts, Health, StoreFacts};
 use crate::doctor::{check_connection, check_phone, check_store, check_wifi, facts};
@@ -40,6 +41,8 @@ pub struct Options {
     pub store: PathBuf,
     /// True if the user named the store.
     pub store_is_named: bool,
+    /// The repository for copies elsewhere, if the user has set one up.
+    pub repository: Option<Repository>,
     /// The age from which the last backup is worth a warning.
     pub age_max: Duration,
     /// The time limit for all of a phone's answers, and for the store's disk.
@@ -57,6 +60,7 @@ pub fn examine(connector: &Connector, options: &Options) -> Result<Report, Error
     let mut store_facts = StoreFacts::look(
         options.store.clone(),
         options.store_is_named,
+        options.repository.as_ref().map(|one| one.location.clone()),
         options.patience,
         &connector.token,
     )?;
@@ -91,6 +95,8 @@ pub fn examine(connector: &Connector, options: &Options) -> Result<Report, Error
     lines.extend(of_phones.iter().flat_map(|(stored, health)| {
         check_store::judge_phone(&store_facts, stored, *health, options.now, options.age_max)
     }));
+    let repository = options.repository.as_ref();
+    lines.extend(check_copies::judge(&store_facts, repository, options.now));
     Ok(Report {
         level: lines.iter().map(|l| l.level).max().unwrap_or(Level::Ok),
         not_looked_at: not_looked_at(&connection, &phones, &store_facts),

@@ -17,6 +17,7 @@ use crate::device::connector::{self, Connector, Encryption};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Error, Lockdown};
 use crate::doctor::computer;
+use crate::history::elsewhere::{Elsewhere, elsewhere};
 use crate::history::{last_good, list};
 use crate::store::capabilities::Abilities;
 use crate::store::notes::Notes;
@@ -343,6 +344,8 @@ pub(crate) struct StoredPhone {
     pub retired: bool,
     /// The reason that the phone's notes cannot be read, if they cannot.
     pub unread: Option<Trouble>,
+    /// The notes about copies in repositories, or the reason that they cannot be read.
+    pub copies: Result<Vec<Elsewhere>, String>,
 }
 
 impl StoreFacts {
@@ -356,6 +359,7 @@ impl StoreFacts {
     pub(crate) fn look(
         path: PathBuf,
         is_named: bool,
+        repository: Option<String>,
         patience: Duration,
         token: &CancelToken,
     ) -> Result<StoreFacts, Error> {
@@ -364,7 +368,9 @@ impl StoreFacts {
         let there = path.clone();
         // The thread is not joined: it may block forever. If it finishes too late, the receiver is
         // gone and the failed `send` does not matter.
-        thread::spawn(move || drop(done.send(StoreFacts::look_at(there, is_named))));
+        thread::spawn(move || {
+            drop(done.send(StoreFacts::look_at(there, is_named, repository.as_deref())))
+        });
         loop {
             match waiting.recv_timeout(Duration::from_millis(50)) {
                 Ok(store_facts) => return Ok(store_facts),
@@ -397,7 +403,7 @@ impl StoreFacts {
         }
     }
 
-    fn look_at(path: PathBuf, is_named: bool) -> StoreFacts {
+    fn look_at(path: PathBuf, is_named: bool, repository: Option<&str>) -> StoreFacts {
         let mut store_facts = StoreFacts::at(path, is_named);
         store_facts.exists = store_facts.path.exists();
         store_facts.free_bytes = store::disk::free_space_for(&store_facts.path);
@@ -405,7 +411,7 @@ impl StoreFacts {
         match opened.and_then(|store| store.holds_something().map(|()| store)) {
             Err(e @ store::Error::NoStore { .. }) => store_facts.absence = Some(Trouble::from(e)),
             Ok(store) => {
-                if let Err(e) = store_facts.read(&store) {
+                if let Err(e) = store_facts.read(&store, repository) {
                     store_facts.trouble = Some(Trouble::from(e));
                 }
                 let tried = store.probe().transpose();
@@ -416,7 +422,7 @@ impl StoreFacts {
         store_facts
     }
 
-    fn read(&mut self, store: &Store) -> Result<(), store::Error> {
+    fn read(&mut self, store: &Store, repository: Option<&str>) -> Result<(), store::Error> {
         let mut udids = store.drafts()?;
         udids.extend(store.snapshots()?.iter().map(|s| s.udid().clone()));
         udids.sort_unstable();
@@ -443,6 +449,7 @@ impl StoreFacts {
                 verified: store.snapshots_of(&udid)?.iter().filter_map(checked).max(),
                 damaged: (current.as_ref()).is_some_and(|s| notes.of(s).damaged.is_some()),
                 retired: last_good::is_retired(store, &udid),
+                copies: elsewhere(store, &udid, repository).map_err(|e| e.to_string()),
                 unread,
                 made,
                 last_run: report.and_then(|r| {

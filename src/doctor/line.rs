@@ -7,7 +7,7 @@ use crate::base::udid::Udid;
 
 /// The subjects of the findings of an examination, of the config file and of jobs.
 /// docs/guide/troubleshooting.md explains each.
-pub const TOPICS: [&str; 24] = [
+pub const TOPICS: [&str; 26] = [
     "usbmuxd",
     "usb",
     "wifi",
@@ -30,6 +30,8 @@ pub const TOPICS: [&str; 24] = [
     "draft",
     "backup",
     "verified",
+    "copies",
+    "wipe",
     "schedule",
     "room",
 ];

@@ -5,6 +5,7 @@
 //! `check_store`, `ios_notes`).
 
 mod check_connection;
+mod check_copies;
 mod check_phone;
 pub mod check_schedule;
 mod check_store;
@@ -18,6 +19,7 @@ pub(crate) mod ios_notes;
 mod line;
 mod messages;
 
+pub use check_copies::{Repository, Storage};
 pub use concern::{Concern, Trouble};
 pub use examine::{Options, Report, examine};
 pub use line::{Level, Line, TOPICS};

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::elsewhere::{Elsewhere, elsewhere};
 use super::{change, last_good};
 use crate::backup_format::plists::{self, Info, ManifestPlist, Status};
 use crate::base::phone_names::{head_is, matching};
@@ -131,6 +132,10 @@ pub struct Phone {
     pub retired: Option<String>,
     /// Reason that the notes about the phone cannot be read.
     pub trouble: Option<String>,
+    /// What is known about its copies in repositories, see [`Overview::look_elsewhere`].
+    pub copies: Vec<Elsewhere>,
+    /// A backup waits too long for its push to the repository that the user has set up.
+    pub copy_overdue: bool,
 }
 
 /// Contents of a store.
@@ -146,9 +151,37 @@ pub struct Overview {
     pub imports: Vec<String>,
     /// Free space on the disk in bytes.
     pub free_bytes: Option<u64>,
+    /// Reason that the notes about copies in repositories cannot be read.
+    pub copies_trouble: Option<String>,
 }
 
 impl Overview {
+    /// Adds what the store's notes say about copies in repositories. `repository` is the one that
+    /// the user has set up; a backup that waits longer than `limit` for its push there is overdue.
+    pub fn look_elsewhere(
+        &mut self,
+        store: &Store,
+        repository: Option<&str>,
+        limit: Duration,
+        now: SystemTime,
+    ) {
+        for phone in &mut self.phones {
+            let Ok(udid) = phone.udid.parse() else {
+                continue;
+            };
+            match elsewhere(store, &udid, repository) {
+                Ok(copies) => {
+                    let mut set_up = copies
+                        .iter()
+                        .filter(|copy| Some(copy.location.as_str()) == repository);
+                    phone.copy_overdue = set_up.any(|copy| copy.is_overdue(now, limit));
+                    phone.copies = copies;
+                }
+                Err(e) => self.copies_trouble = Some(e.to_string()),
+            }
+        }
+    }
+
     /// Leaves only one phone in the overview.
     pub fn retain(&mut self, phone: &Udid) {
         self.backups.retain(|backup| backup.udid == phone.as_str());
@@ -211,6 +244,8 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
             retired,
             last_good: last_good.map(rfc3339),
             trouble: notes.err().map(|e| e.to_string()),
+            copies: Vec::new(),
+            copy_overdue: false,
             udid: udid.to_string(),
         });
     }
@@ -223,6 +258,7 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
             .collect(),
         imports: store.imports()?.iter().map(ToString::to_string).collect(),
         free_bytes: store.free_space().ok(),
+        copies_trouble: None,
     })
 }
 

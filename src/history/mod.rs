@@ -5,6 +5,7 @@ pub mod adopt;
 pub mod change;
 pub mod delete;
 pub mod each;
+pub mod elsewhere;
 mod error;
 pub mod everywhere;
 pub mod known_stores;

@@ -26,6 +26,15 @@ impl Location {
         &self.0
     }
 
+    /// Returns the kind of storage, such as "sftp" or "s3"; `None` for a folder.
+    pub fn scheme(&self) -> Option<&str> {
+        if self.folder().is_some() {
+            return None;
+        }
+        let text = self.0.to_str()?;
+        text.split_once(':').map(|(scheme, _)| scheme)
+    }
+
     /// Returns the folder, if the repository is one on a disk of this computer.
     pub fn folder(&self) -> Option<PathBuf> {
         const REMOTE: [&str; 8] = [

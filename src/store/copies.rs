@@ -127,21 +127,37 @@ impl Store {
         let known = copies.iter().find(|known| known.location == location);
         let mut behind = Vec::new();
         for udid in self.phones()? {
-            let notes = self.notes(&udid)?;
-            let snapshots = self.snapshots_of(&udid)?;
-            let newest = snapshots
-                .iter()
-                .filter(|one| one.record().is_some() && notes.of(one).damaged.is_none())
-                .max_by_key(|one| one.date());
-            let Some(newest) = newest else {
-                continue;
-            };
             let copy = known.and_then(|known| known.phones.get(udid.as_str()));
-            if copy.is_none_or(|copy| copy.backup != newest.id().as_str()) {
+            if self.waits_since(&udid, copy)?.is_some() {
                 behind.push(udid);
             }
         }
         Ok(behind)
+    }
+
+    /// Returns the time of the oldest backup of a phone that is newer than its copy and could be
+    /// pushed; `None` if the newest one that could is there.
+    pub fn waits_since(
+        &self,
+        udid: &Udid,
+        copy: Option<&LastCopy>,
+    ) -> Result<Option<Timestamp>, Error> {
+        let notes = self.notes(udid)?;
+        let mut snapshots = self.snapshots_of(udid)?;
+        snapshots.retain(|one| one.record().is_some() && notes.of(one).damaged.is_none());
+        let Some(newest) = snapshots.iter().max_by_key(|one| one.date()) else {
+            return Ok(None);
+        };
+        let Some(copy) = copy else {
+            return Ok(snapshots.iter().map(Snapshot::date).min());
+        };
+        if copy.backup == newest.id().as_str() {
+            return Ok(None);
+        }
+        let date: Option<Timestamp> = copy.date.parse().ok();
+        let later = snapshots.iter().map(Snapshot::date);
+        let later = later.filter(|made| date.is_none_or(|date| *made > date));
+        Ok(Some(later.min().unwrap_or(newest.date())))
     }
 
     /// Changes what is noted about a repository. Waits while another process is noting something.

@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::secret::Secret;
+use idev_backup::base::units::parse_span;
 use idev_backup::repository::{Access, Location, Restic, Waits};
 
 use super::keyring;
@@ -99,6 +101,32 @@ impl FromArgMatches for RepositorySettings {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         self.0.update_from_arg_matches(matches)
+    }
+}
+
+/// Options of commands that report the age of the last copy elsewhere.
+#[derive(Args, Clone)]
+pub struct CopiesArgs {
+    /// Report a backup as overdue if it waits longer than this for its push to the repository
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_REPOSITORY_OVERDUE_AFTER", default_value = "7d", value_parser = parse_span)]
+    pub copy_overdue_after: Duration,
+    #[command(flatten)]
+    settings: RepositorySettings,
+}
+
+impl CopiesArgs {
+    /// Returns the place of the repository that the settings name, if they do.
+    pub fn place(&self) -> Result<Option<Location>, Failure> {
+        let args = &self.settings.0;
+        let is_named = args.repository.is_some()
+            || variable("RESTIC_REPOSITORY").is_some()
+            || variable("RESTIC_REPOSITORY_FILE").is_some();
+        is_named.then(|| args.place()).transpose()
+    }
+
+    /// Returns that place without a password, as the store's notes have it.
+    pub fn location(&self) -> Result<Option<String>, Failure> {
+        Ok(self.place()?.map(|place| place.to_string()))
     }
 }
 

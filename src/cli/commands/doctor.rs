@@ -4,13 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use idev_backup::doctor::computer::Places;
-use idev_backup::doctor::{Level, Options, check_schedule, examine};
+use idev_backup::doctor::{Level, Options, Repository, Storage, check_schedule, examine};
+use idev_backup::repository::Location;
 
 use super::explain::explain;
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::folders;
 use crate::cli::args::output::OutputArgs;
+use crate::cli::args::repository::CopiesArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::args::value_parsers::topic;
@@ -46,6 +48,8 @@ pub struct Doctor {
     /// several topics with commas, or the option again
     #[arg(long, value_name = "TOPIC", env = "IDEV_BACKUP_DOCTOR_IGNORE", value_delimiter = ',', value_parser = topic)]
     ignore: Vec<String>,
+    #[command(flatten)]
+    repository: CopiesArgs,
     #[command(flatten)]
     pub(crate) connector: ConnectionArgs,
     #[command(flatten)]
@@ -101,11 +105,26 @@ impl Doctor {
         }
     }
 
+    fn repository(&self) -> Result<Option<Repository>, Failure> {
+        let of = |place: Location| Repository {
+            location: place.to_string(),
+            storage: match (place.folder(), place.scheme()) {
+                (Some(folder), _) => Storage::Folder(folder),
+                (None, Some("rest")) => Storage::Rest,
+                (None, Some("s3" | "b2" | "azure" | "gs")) => Storage::Bucket,
+                (None, _) => Storage::Login,
+            },
+            limit: self.repository.copy_overdue_after,
+        };
+        Ok(self.repository.place()?.map(of))
+    }
+
     fn examine(&self) -> Result<Report, Failure> {
         let options = Options {
             device: self.device.device.clone(),
             store: self.store.path()?,
             store_is_named: self.store.is_named(),
+            repository: self.repository()?,
             age_max: self.overdue.limit(),
             patience: PATIENCE,
             now: SystemTime::now(),

@@ -9,6 +9,7 @@ use idev_backup::history::list::{self, Look, Overview, Phone};
 
 use super::everywhere;
 use crate::cli::args::device::OfPhoneArgs;
+use crate::cli::args::repository::CopiesArgs;
 use crate::cli::args::store::{StoreArgs, path_parser};
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::failure::Failure;
@@ -31,7 +32,8 @@ pub struct List {
     /// and iMazing
     #[arg(long, conflicts_with_all = ["check", "device", "metrics", "sizes", "wide"])]
     everywhere: bool,
-    /// Exit with 1 if a phone is overdue, if its newest backup is damaged, or without any backup
+    /// Exit with 1 if a phone is overdue, if its newest backup is damaged or waits too long for its
+    /// push to the repository of the config file, or without any backup
     #[arg(long)]
     check: bool,
     /// Show more columns: model, iOS, encryption, number of files, folder
@@ -52,6 +54,8 @@ pub struct List {
     phone: OfPhoneArgs,
     #[command(flatten)]
     store: StoreArgs,
+    #[command(flatten)]
+    repository: CopiesArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -82,7 +86,9 @@ impl List {
     }
 
     fn code(&self, overview: &Overview) -> u8 {
-        let problems = if overview.phones.iter().any(|phone| phone.trouble.is_some()) {
+        let phones = &overview.phones;
+        let is_unread = phones.iter().any(|phone| phone.trouble.is_some());
+        let problems = if is_unread || overview.copies_trouble.is_some() {
             exit::DONE_WITH_PROBLEMS
         } else {
             exit::DONE
@@ -127,6 +133,9 @@ impl List {
         };
         let store = self.store.open()?;
         let mut overview = list::overview(&store, &look)?;
+        let repository = self.repository.location()?;
+        let limit = self.repository.copy_overdue_after;
+        overview.look_elsewhere(&store, repository.as_deref(), limit, now);
         if let Some(phone) = &self.phone.device {
             overview.retain(&change::phone(&store, phone)?);
         }
@@ -142,5 +151,6 @@ fn is_well(overview: &Overview) -> bool {
         newest.is_some_and(|backup| backup.damaged.is_some())
     };
     let phones = &overview.phones;
-    !phones.is_empty() && phones.iter().all(|p| !p.overdue && !newest_is_damaged(p))
+    let is_well = |p: &Phone| !p.overdue && !p.copy_overdue && !newest_is_damaged(p);
+    !phones.is_empty() && phones.iter().all(is_well)
 }

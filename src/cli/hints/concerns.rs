@@ -104,6 +104,19 @@ pub fn concern(concern: &Concern) -> Option<String> {
             ));
         }
 
+        Concern::NoRepository => {
+            "`idev-backup repository init --repository PLACE` makes an encrypted repository on \
+            another disk, a NAS or a storage on the network"
+        }
+        Concern::NotPushed | Concern::PushFailed => "run `idev-backup repository push`",
+        Concern::CopiesCanBeWiped => {
+            "keep a copy where this computer can only add data: the guide, \"Off-site copies\", \
+            shows how under \"Ransomware\""
+        }
+        Concern::CopiesMayBeWiped => {
+            "the guide, \"Off-site copies\", shows under \"Ransomware\" how to set it up"
+        }
+
         Concern::NoJobs => "`idev-backup schedule add --daily 22:00` makes one",
         Concern::JobFailed { name } => {
             return Some(format!("`idev-backup schedule log {name}` shows why"));

@@ -6,6 +6,7 @@ use std::path::Path;
 use idev_backup::base::phone_names;
 use idev_backup::base::time;
 use idev_backup::base::units::{count, counted, size};
+use idev_backup::history::elsewhere::Elsewhere;
 use idev_backup::history::list::{Backup, Overview, Phone};
 
 use crate::cli::render::{output, table, typed};
@@ -54,6 +55,11 @@ pub fn show(overview: &Overview, store: &Path, wide: bool) {
         .for_each(|line| output::lines(line));
     for phone in &overview.phones {
         total(phone, &names);
+    }
+    if let Some(trouble) = &overview.copies_trouble {
+        output::finding(&format!(
+            "problem: the notes about copies elsewhere cannot be read: {trouble}"
+        ));
     }
     if let Some(free) = overview.free_bytes {
         output::line(&format!("{place} has {} free.", size(free)));
@@ -272,12 +278,43 @@ fn total(phone: &Phone, names: &Names) {
         let create = names.command("create", &phone.udid);
         finding(&name, &format!("OVERDUE: {last}. Run {create}."));
     }
+    for copy in &phone.copies {
+        elsewhere(&name, copy, phone.copy_overdue);
+    }
     if let Some(trouble) = &phone.trouble {
         let text = format!(
             "problem: the notes about pins, names and checks cannot be read, so no backup is \
             dropped: {trouble}"
         );
         finding(&name, &text);
+    }
+}
+
+/// Prints what is known about the copies of a phone in a repository.
+fn elsewhere(name: &str, copy: &Elsewhere, is_overdue: bool) {
+    let place = output::one_line(&copy.location);
+    let text = match (&copy.date, &copy.waits_since) {
+        (Some(_), None) => format!("Elsewhere: the newest backup is in {place}."),
+        (Some(date), Some(_)) => format!(
+            "Elsewhere: {place} has the backup that was made {}, and no newer one.",
+            time::when(date)
+        ),
+        (None, _) => format!("Elsewhere: no backup was pushed to {place} yet."),
+    };
+    let push = "Run `idev-backup repository push`.";
+    match &copy.failed {
+        Some(failed) => finding(
+            name,
+            &format!(
+                "{text} The push failed {}: {}.",
+                time::when(&failed.time),
+                failed.why
+            ),
+        ),
+        None if is_overdue && copy.waits_since.is_some() => {
+            finding(name, &format!("OVERDUE: {text} {push}"));
+        }
+        None => output::line(&format!("  {text}")),
     }
 }
 

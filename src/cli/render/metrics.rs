@@ -92,6 +92,15 @@ impl OnePhone<'_> {
         times.filter_map(|verified| timestamp(&verified.time)).max()
     }
 
+    fn copied(&self) -> Option<u64> {
+        let dates = self
+            .phone
+            .copies
+            .iter()
+            .filter_map(|copy| copy.date.as_deref());
+        dates.filter_map(timestamp).max()
+    }
+
     /// Returns the age of a time. A time in the future has none, because a clock was wrong.
     fn age(&self, time: Option<u64>) -> Option<u64> {
         self.now.checked_sub(time?)
@@ -155,6 +164,21 @@ const METRICS: &[Metric] = &[
             let damaged = one.backups.iter().filter(|b| b.damaged.is_some());
             one.noted(damaged.count() as u64)
         },
+    },
+    Metric {
+        name: "copy_timestamp_seconds",
+        help: "Time of the newest backup that was pushed to a repository; none if none was.",
+        value: |one| one.copied(),
+    },
+    Metric {
+        name: "copy_age_seconds",
+        help: "Age of that backup when these metrics were written.",
+        value: |one| one.age(one.copied()),
+    },
+    Metric {
+        name: "copy_overdue",
+        help: "1 if a backup waits too long for its push to the repository, else 0.",
+        value: |one| (!one.phone.copies.is_empty()).then_some(one.phone.copy_overdue.into()),
     },
     Metric {
         name: "snapshots",
@@ -245,6 +269,8 @@ mod tests {
             overdue: true,
             retired: None,
             trouble: None,
+            copies: Vec::new(),
+            copy_overdue: false,
         }
     }
 

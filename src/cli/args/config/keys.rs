@@ -109,6 +109,8 @@ pub(crate) const KEYS: &[Key] = &[
         connection"),
     key("repository.retry-wait", Form::Span, "wait this long before the first retry of a push, and \
         twice as long before each further one"),
+    key("repository.overdue-after", Form::Span, "report a backup as overdue if it waits longer \
+        than this for its push"),
     key("log.file", Form::Place, "also append everything printed to stderr to this file"),
     key("log.level", Form::Level, "write only lines of this severity and above to the log: error, \
         warning or info"),

@@ -96,6 +96,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("repository.quiet-hours", "\"08:00-18:00\""),
     ("repository.retry", "5"),
     ("repository.retry-wait", "\"1m\""),
+    ("repository.overdue-after", "\"7d\""),
     ("log.file", "\"~/idev-backup.log\""),
     ("log.level", "\"info\""),
 ];
