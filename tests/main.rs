@@ -73,6 +73,7 @@ mod verify;
 #[cfg(feature = "web")]
 mod web;
 mod web_acting;
+mod web_serve;
 mod whatsapp;
 #[cfg(target_os = "linux")]
 mod wifi;

@@ -67,6 +67,8 @@ enum Command {
     Config(commands::config::ConfigCommand),
     #[cfg(feature = "web")]
     Open(commands::open::Open),
+    #[cfg(feature = "web")]
+    Serve(Box<commands::serve::Serve>),
     Info(commands::info::Info),
     Usage(commands::usage::Usage),
     Ls(commands::ls::Ls),
@@ -391,6 +393,11 @@ fn obey(cli: Cli) -> u8 {
         Command::Copy(c) => c.run(),
         #[cfg(feature = "web")]
         Command::Open(c) => c.run(&commands::pages::Settings {
+            named: cli.config.as_deref(),
+            parse: of_create,
+        }),
+        #[cfg(feature = "web")]
+        Command::Serve(c) => c.run(&commands::pages::Settings {
             named: cli.config.as_deref(),
             parse: of_create,
         }),

@@ -14,7 +14,7 @@ Usage: idev-backup [OPTIONS] <COMMAND>
 
 Commands:
   Back up      setup  create  devices  pair  unpair  wifi  encryption  doctor
-  See          open  list  info  usage  ls  find  search  tree  cat  diff
+  See          open  serve  list  info  usage  ls  find  search  tree  cat  diff
   Get out      extract  export
   Trust        verify  restore
   Keep         prune  pin  unpin  tag  delete  retire  adopt  copy  repository

@@ -1,5 +1,5 @@
-//! The secrets of a running server: the start tokens, the cookie, and the hidden part of all
-//! addresses.
+//! The secrets of a running server: the start tokens or the password, the cookies, and the hidden
+//! part of all addresses.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -8,8 +8,14 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{hmac, rand};
 
+use super::login::Login;
+
 /// Name of the cookie.
 const NAME: &str = "idev_backup_session";
+/// Name of the cookie over TLS. Browsers take a cookie of this prefix only from this host, over TLS
+/// and for all paths, so no other server can plant one
+/// (<https://www.rfc-editor.org/rfc/rfc6265bis>, section 4.1.3.2).
+const SECURE_NAME: &str = "__Host-idev_backup_session";
 /// Time within which the browser that the program starts must have used its token.
 const ONCE_MAX: Duration = Duration::from_secs(60);
 
@@ -20,7 +26,12 @@ pub(super) struct Secrets {
     /// The token for the browser that the program starts. It works once and for a short time: other
     /// users of the computer can see the arguments of a program.
     once: Mutex<Option<(String, Instant)>>,
+    /// The cookie of browsers that had a token. There is none where a password is asked for.
     cookie: String,
+    /// The password and the sessions of a server that asks for it.
+    login: Option<Login>,
+    /// True if browsers reach the server over TLS.
+    is_secure: bool,
     /// The first part of every path. Browsers send a cookie to all ports of a host, so a server of
     /// another program on another port would receive it; the path of the cookie prevents that.
     base: String,
@@ -47,9 +58,25 @@ impl Session {
 }
 
 impl Secrets {
+    /// Makes random secrets for a server that asks for a password. Its addresses have no hidden
+    /// part, so that people can keep them.
+    pub(super) fn with_login(
+        login: Login,
+        is_secure: bool,
+    ) -> Result<Secrets, aws_lc_rs::error::Unspecified> {
+        Ok(Secrets {
+            login: Some(login),
+            is_secure,
+            base: String::new(),
+            ..Secrets::new()?
+        })
+    }
+
     /// Makes random secrets.
     pub(super) fn new() -> Result<Secrets, aws_lc_rs::error::Unspecified> {
         Ok(Secrets {
+            login: None,
+            is_secure: false,
             token: random()?,
             once: Mutex::new(None),
             cookie: random()?,
@@ -78,6 +105,9 @@ impl Secrets {
 
     /// Returns true if the token is valid. A token that works once is then used up.
     pub(super) fn admits(&self, token: &str) -> bool {
+        if self.login.is_some() {
+            return false;
+        }
         if same(token, &self.token) {
             return true;
         }
@@ -92,19 +122,56 @@ impl Secrets {
         }
     }
 
-    /// Returns the header that gives the cookie to a browser.
-    pub(super) fn set_cookie(&self) -> String {
-        let (value, base) = (&self.cookie, &self.base);
-        format!("{NAME}={value}; Path={base}/; HttpOnly; SameSite=Strict")
+    /// Returns the password and its sessions, if the server asks for one.
+    pub(super) fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
+    }
+
+    /// Returns the cookie of a browser that gave a token.
+    pub(super) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
+    /// Returns a cookie for a browser that gave the password.
+    pub(super) fn new_cookie(&self) -> Result<String, aws_lc_rs::error::Unspecified> {
+        random()
+    }
+
+    /// Returns the header that gives a cookie to a browser.
+    pub(super) fn set_cookie(&self, value: &str) -> String {
+        let (name, base) = (self.name(), &self.base);
+        let secure = if self.is_secure { "; Secure" } else { "" };
+        format!("{name}={value}; Path={base}/; HttpOnly; SameSite=Strict{secure}")
+    }
+
+    /// Returns the header that takes the cookie from a browser.
+    pub(super) fn no_cookie(&self) -> String {
+        format!("{}; Max-Age=0", self.set_cookie(""))
+    }
+
+    fn name(&self) -> &'static str {
+        if self.is_secure { SECURE_NAME } else { NAME }
+    }
+
+    /// Returns the value of our cookie in a header.
+    pub(super) fn cookie_in<'a>(&self, header: &'a str) -> Option<&'a str> {
+        let mut pairs = header
+            .split(';')
+            .filter_map(|pair| pair.trim().split_once('='));
+        let name = self.name();
+        pairs
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
     }
 
     /// Returns the session whose cookie is in a header.
     pub(super) fn session(&self, header: &str) -> Option<Session> {
-        let mut pairs = header
-            .split(';')
-            .filter_map(|pair| pair.trim().split_once('='));
-        let is_there = pairs.any(|(name, value)| name == NAME && same(value, &self.cookie));
-        is_there.then(|| self.session_of(&self.cookie))
+        let value = self.cookie_in(header)?;
+        let is_known = match &self.login {
+            Some(login) => login.has(value),
+            None => same(value, &self.cookie),
+        };
+        is_known.then(|| self.session_of(value))
     }
 
     fn session_of(&self, cookie: &str) -> Session {
@@ -140,7 +207,7 @@ mod tests {
         let token = secrets.token().to_owned();
         assert!(secrets.admits(&token) && secrets.admits(&token));
         assert!(!secrets.admits("") && !secrets.admits(&token[1..]));
-        let set = secrets.set_cookie();
+        let set = secrets.set_cookie(secrets.cookie());
         let pair = set.split(';').next().unwrap();
         let session = secrets.session(pair).unwrap();
         let again = secrets.session(&format!("a=b; {pair}")).unwrap();

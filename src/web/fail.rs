@@ -14,6 +14,8 @@ use crate::{content, history, reader, store};
 pub(super) enum Fail {
     /// The request has no cookie.
     NoCookie,
+    /// The request has no session. The address asks for the password of the server.
+    Login(String),
     /// The rules of the server forbid the request.
     Refused(&'static str),
     /// The address names nothing: a page, a backup, or a file of it.
@@ -68,7 +70,7 @@ impl From<store::Error> for Fail {
 impl std::fmt::Display for Fail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Fail::NoCookie => f.write_str("there is no session"),
+            Fail::NoCookie | Fail::Login(_) => f.write_str("there is no session"),
             Fail::Refused(why) | Fail::NotFound(why) => f.write_str(why),
             Fail::Locked(_) => f.write_str("the backup is encrypted"),
             Fail::Busy(_) => f.write_str("the phone has a running job"),
@@ -83,7 +85,7 @@ impl std::fmt::Display for Fail {
 impl IntoResponse for Fail {
     fn into_response(self) -> Response {
         let (status, head, text) = match self {
-            Fail::Locked(to) => return (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
+            Fail::Locked(to) | Fail::Login(to) => return (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
             Fail::Busy(to) => {
                 let to = format!("{to}?busy=1");
                 return (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response();
@@ -92,8 +94,8 @@ impl IntoResponse for Fail {
             Fail::NoCookie => (
                 StatusCode::FORBIDDEN,
                 "This page needs its start address",
-                "Open the address that the program printed in the terminal. It begins a session in \
-                 this browser, which ends with the program."
+                "Open the address that the program printed in the terminal, or log in. That begins a \
+                 session in this browser."
                     .to_owned(),
             ),
             Fail::Refused(why) => (

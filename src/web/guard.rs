@@ -5,8 +5,10 @@
 //!   127.0.0.1 (DNS rebinding), but the browser then sends that name.
 //! - A request that another origin caused is refused: by Origin, and by Sec-Fetch-Site in browsers
 //!   that send it.
-//! - All paths but the start address need the cookie.
+//! - All paths need the cookie, except the start address, or the page that asks for the password.
+//! - Behind a proxy, requests come from that proxy, which says that the browser uses TLS.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +22,19 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::fail::Fail;
+use super::layout::{ICON_PATH, STYLE_PATH};
 use super::live::{Live, SCRIPT_PATH};
+use super::login;
 use super::site::Site;
+
+/// Says how the browser reached a proxy.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Lists the addresses through which a request came.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The address of the other end of a connection; after [`guard`], that of the browser.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From(pub(super) IpAddr);
 
 /// Path of the start address.
 pub(super) const START: &str = "/start";
@@ -65,7 +78,8 @@ pub(super) async fn guard(
 fn script(site: &Site, request: &Request) -> Option<HeaderValue> {
     let host = one(request.headers(), &HOST)?;
     let path = site.at(SCRIPT_PATH);
-    let policy = format!("{PAGES}; script-src http://{host}{path}; connect-src 'self'");
+    let scheme = site.names().scheme();
+    let policy = format!("{PAGES}; script-src {scheme}://{host}{path}; connect-src 'self'");
     HeaderValue::from_str(&policy).ok()
 }
 
@@ -97,12 +111,15 @@ fn admitted(site: &Site, request: &mut Request) -> Result<(), Fail> {
     if !is_ours(site, request) {
         return Err(Fail::Refused("the address does not name this server"));
     }
+    let from = sender(site, request)?;
     let origin = one(headers, &ORIGIN);
     let is_foreign = match origin {
         None => headers.contains_key(ORIGIN),
         Some(origin) => {
-            let host = origin.strip_prefix("http://");
-            !host.is_some_and(|host| site.is_named(host))
+            let parts = origin.split_once("://");
+            parts.is_none_or(|(scheme, host)| {
+                scheme != site.names().scheme() || Some(host) != one(headers, &HOST)
+            })
         }
     };
     // The form of the password must have an origin: a browser always sends it.
@@ -120,23 +137,63 @@ fn admitted(site: &Site, request: &mut Request) -> Result<(), Fail> {
         }
         _ => return Err(Fail::Status(StatusCode::METHOD_NOT_ALLOWED)),
     }
-    if request.uri().path() == START {
-        return Ok(());
-    }
     let mut cookies = headers.get_all(COOKIE).iter();
     let session = cookies.find_map(|header| site.secrets().session(header.to_str().ok()?));
-    request
-        .extensions_mut()
-        .insert(session.ok_or(Fail::NoCookie)?);
+    let path = request.uri().path();
+    let is_public = match site.secrets().login() {
+        None => path == START,
+        Some(_) => [login::PATH, STYLE_PATH, ICON_PATH].contains(&path),
+    };
+    let without = match site.secrets().login() {
+        Some(_) if request.method() != Method::POST => Fail::Login(site.at(login::PATH)),
+        _ => Fail::NoCookie,
+    };
+    let extensions = request.extensions_mut();
+    extensions.insert(From(from));
+    match session {
+        Some(session) => {
+            extensions.insert(session);
+        }
+        None if is_public => {}
+        None => return Err(without),
+    }
     Ok(())
+}
+
+/// Returns the address of the browser. Only a proxy that the user named is believed about it, and
+/// no other program may send requests then.
+fn sender(site: &Site, request: &Request) -> Result<IpAddr, Fail> {
+    let unknown = Fail::Refused("its sender is not known");
+    let From(peer) = *request.extensions().get::<From>().ok_or(unknown)?;
+    if site.proxies().is_empty() {
+        return Ok(peer);
+    }
+    let peer = peer.to_canonical();
+    if !site
+        .proxies()
+        .iter()
+        .any(|proxy| proxy.to_canonical() == peer)
+    {
+        return Err(Fail::Refused("it did not come through the proxy"));
+    }
+    let headers = request.headers();
+    if one(headers, &FORWARDED_PROTO) != Some("https") {
+        let why = "the proxy does not say that the browser's connection is encrypted";
+        return Err(Fail::Refused(why));
+    }
+    // A browser may send the header too. The proxy adds the address that it saw at the end.
+    let last = headers.get_all(&FORWARDED_FOR).iter().next_back();
+    let last = last.and_then(|value| value.to_str().ok());
+    let last = last.and_then(|text| text.rsplit(',').next()?.trim().parse().ok());
+    last.ok_or(Fail::Refused("the proxy does not say who sent it"))
 }
 
 /// Returns true if the request names this server as its host, once and without contradiction.
 fn is_ours(site: &Site, request: &Request) -> bool {
-    let is_named = |host: Option<&str>| host.is_some_and(|host| site.is_named(host));
+    let is_named = |host: Option<&str>| host.is_some_and(|host| site.names().has(host));
     let authority = request.uri().authority();
     is_named(one(request.headers(), &HOST))
-        && authority.is_none_or(|authority| site.is_named(authority.as_str()))
+        && authority.is_none_or(|authority| site.names().has(authority.as_str()))
 }
 
 fn comes_from_elsewhere(headers: &HeaderMap) -> bool {

@@ -11,7 +11,8 @@ use super::cookie::Session;
 use super::fail::Fail;
 use super::layout::{Page, answer, encoded, t};
 use super::site::{Site, key_of, reading};
-use super::{live, next, now};
+use super::unlock::allow_form;
+use super::{form, live, next, now};
 use crate::base::time;
 use crate::base::units::{count, counted, size, span};
 use crate::history::list::{self, Backup, Look, Overview, Phone};
@@ -39,6 +40,12 @@ pub(super) async fn page(
                     li.card { (phone_card(&site, &overview, phone, now)) }
                 }
             }
+            @if site.secrets().login().is_some() {
+                form method="post" action=(site.at("/logout")) {
+                    (form::check(&session))
+                    button { "Log out" }
+                }
+            }
             @if let Some(free) = overview.free_bytes {
                 p.soft {
                     "Store: " bdi { (t(&site.store().root().display().to_string())) }
@@ -57,7 +64,11 @@ pub(super) async fn page(
         };
         Ok(match news {
             Some(_) => live::answer(&site, page, now::is_busy(&site)),
-            None => answer(page.markup()),
+            None => {
+                let mut response = answer(page.markup());
+                allow_form(&mut response);
+                response
+            }
         })
     })
     .await

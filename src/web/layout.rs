@@ -6,6 +6,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::export::escape;
 
+/// Path of the style.
+pub(super) const STYLE_PATH: &str = "/style.css";
+/// Path of the icon.
+pub(super) const ICON_PATH: &str = "/icon.svg";
 /// The style of all pages.
 pub(super) const STYLE: &str = include_str!("style.css");
 
@@ -47,8 +51,8 @@ impl Page<'_> {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
-                    link rel="stylesheet" href={ (base) "/style.css" };
-                    link rel="icon" href={ (base) "/icon.svg" };
+                    link rel="stylesheet" href={ (base) (STYLE_PATH) };
+                    link rel="icon" href={ (base) (ICON_PATH) };
                     title { (t(self.title)) " – idev-backup" }
                 }
                 body class=[self.wide.then_some("wide")] {

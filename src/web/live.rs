@@ -188,7 +188,9 @@ pub(super) fn running(site: &Site, session: &Session, job: &Job, progress: &Prog
             (phase_words(progress))
             @if job.token.cancelled() { " – cancelling" }
         }
-        progress max="100" value=[percent] aria-label="Progress of this step" {}
+        @if let Some(percent) = percent {
+            progress max="100" value=(percent) aria-label="Progress of this step" {}
+        }
         p.soft { (amounts(progress)) }
         @if job.work.can_be_cancelled() && !job.token.cancelled() {
             form.inline method="post" action=(site.at(&format!("/job/{}/cancel", job.id))) {

@@ -1,11 +1,13 @@
 //! Pages in a browser that show the backups of a store, and act on them if that is allowed.
 //!
-//! The server listens on the loopback address. Every page needs a cookie, which a browser gets in
-//! exchange for the random token in the start address; `guard` holds the rules. Everything that
+//! The server listens on the loopback address, or where the user says so. Every page needs a cookie,
+//! which a browser gets in exchange for the random token in the start address or for a password;
+//! `guard` holds the rules. Everything that
 //! a phone wrote (names, texts, files) is inert in these pages: names are escaped, and a file is
 //! shown only if its kind cannot run scripts.
 
 mod acting;
+mod attempts;
 mod backup;
 mod contacts;
 mod cookie;
@@ -17,7 +19,9 @@ mod guard;
 mod home;
 mod jobs;
 mod layout;
+mod listen;
 mod live;
+mod login;
 mod manage;
 mod media;
 mod messages;
@@ -25,6 +29,7 @@ mod more;
 mod next;
 mod notes;
 mod now;
+mod password;
 mod phones;
 mod photos;
 mod places;
@@ -40,5 +45,7 @@ mod whatsapp;
 mod work;
 
 pub use acting::{Acting, Error};
+pub use listen::{Listen, ListenError, Protection};
+pub use password::{CHARS_MIN, NotAHash, PasswordHash};
 pub use server::Server;
 pub use site::Options;

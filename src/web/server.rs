@@ -1,8 +1,10 @@
-//! The server: it listens on the loopback address and limits connections in number and time.
+//! The server: it listens, speaks TLS where that is wanted, and limits connections in number and
+//! time.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{io, thread};
 
@@ -12,18 +14,24 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 use super::cookie::Secrets;
 use super::fail::Fail;
 use super::guard::{self, guard};
-use super::layout::{ICON, STYLE};
-use super::site::{Options, Site};
+use super::layout::{ICON, ICON_PATH, STYLE, STYLE_PATH};
+use super::listen::{Hosts, Listen, ListenError, Protection};
+use super::login::{self, Login};
+use super::site::{Options, Site, locked};
 use super::{
     backup, contacts, files, home, live, manage, messages, more, notes, photos, places, query, raw,
     records, unlock, whatsapp,
@@ -32,6 +40,8 @@ use crate::store::Store;
 
 /// Most connections at once. A browser opens six.
 const CONNECTIONS_MAX: usize = 128;
+/// Most connections of one other computer, so that it cannot keep all for itself.
+const CONNECTIONS_OF_ONE: usize = 48;
 /// Longest time for the head of a request, also on a connection that is kept open.
 const HEAD_MAX: Duration = Duration::from_secs(30);
 /// Most bytes of the head of a request.
@@ -60,7 +70,42 @@ impl Server {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let secrets = Secrets::new().map_err(|_| io::Error::other("no random numbers"))?;
-        let site = Arc::new(Site::new(store, options, secrets, address.port()));
+        let site = Site::new(store, options, secrets, Hosts::own(address.port()));
+        Server::run(listener, site, None)
+    }
+
+    /// Starts a server where the user says so. Refuses one that others could use.
+    pub fn listen(store: Store, options: Options, listen: Listen) -> Result<Server, ListenError> {
+        listen.check()?;
+        let failed = |cause| ListenError::Listen {
+            address: listen.address,
+            cause,
+        };
+        let listener = std::net::TcpListener::bind(listen.address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let names = Hosts::of(&listen);
+        let is_secure = names.scheme() == "https";
+        let secrets = match listen.password {
+            Some(hash) => Secrets::with_login(Login::new(hash), is_secure),
+            None => Secrets::new(),
+        };
+        let secrets = secrets.map_err(|_| failed(io::Error::other("no random numbers")))?;
+        let site = Site::new(store, options, secrets, names);
+        let (proxies, tls) = match listen.protection {
+            Protection::Nothing => (Vec::new(), None),
+            Protection::Tls(config) => (Vec::new(), Some(TlsAcceptor::from(config))),
+            Protection::Proxy(proxies) => (proxies, None),
+        };
+        Server::run(listener, site.behind(proxies), tls).map_err(failed)
+    }
+
+    fn run(
+        listener: std::net::TcpListener,
+        site: Site,
+        tls: Option<TlsAcceptor>,
+    ) -> io::Result<Server> {
+        let address = listener.local_addr()?;
+        let site = Arc::new(site);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .max_blocking_threads(READERS_MAX)
@@ -72,7 +117,7 @@ impl Server {
             let _in_runtime = runtime.enter();
             TcpListener::from_std(listener)?
         };
-        runtime.spawn(accept(listener, router(&site)));
+        runtime.spawn(accept(listener, router(&site), tls));
         runtime.spawn(sweep(site.clone()));
         Ok(Server {
             address,
@@ -95,7 +140,13 @@ impl Server {
     }
 
     fn start_link(&self, token: &str) -> String {
-        format!("http://{}{}?token={token}", self.address, guard::START)
+        let scheme = self.site.names().scheme();
+        format!("{scheme}://{}{}?token={token}", self.address, guard::START)
+    }
+
+    /// Returns the address of a server that asks for a password, without a name.
+    pub fn place(&self) -> String {
+        format!("{}://{}/", self.site.names().scheme(), self.address)
     }
 
     /// Serves until the flag is set. Then it cancels the running jobs, and waits for their end.
@@ -121,26 +172,82 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router) {
+async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>) {
     let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let shares: Shares = Shares::default();
     while let Ok(permit) = free.clone().acquire_owned().await {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             // The system has no descriptor left, for example.
             tokio::time::sleep(LOOK).await;
             continue;
         };
-        let service = TowerToHyperService::new(router.clone());
+        let Some(share) = Share::take(&shares, peer.ip()) else {
+            continue;
+        };
+        let (router, tls) = (router.clone(), tls.clone());
         tokio::spawn(async move {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_MAX)
-                .max_buf_size(HEAD_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), service);
-            // A browser may close a connection at any moment.
-            connection.await.ok();
-            drop(permit);
+            match tls {
+                None => serve(stream, peer.ip(), router).await,
+                Some(tls) => {
+                    let shaken = tokio::time::timeout(HEAD_MAX, tls.accept(stream)).await;
+                    if let Ok(Ok(stream)) = shaken {
+                        serve(stream, peer.ip(), router).await;
+                    }
+                }
+            }
+            drop((share, permit));
         });
     }
+}
+
+/// Connections of each address.
+type Shares = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// One of the connections that an address may have.
+struct Share(Shares, IpAddr);
+
+impl Share {
+    /// Takes a share, or returns `None` if the address has all of its own. This computer has no
+    /// limit of its own: its users and a proxy come from one address.
+    fn take(all: &Shares, of: IpAddr) -> Option<Share> {
+        let mut shares = locked(all);
+        let used = shares.entry(of).or_insert(0);
+        if *used >= CONNECTIONS_OF_ONE && !of.is_loopback() {
+            return None;
+        }
+        *used += 1;
+        Some(Share(all.clone(), of))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut shares = locked(&self.0);
+        if let Some(used) = shares.get_mut(&self.1) {
+            *used -= 1;
+            if *used == 0 {
+                shares.remove(&self.1);
+            }
+        }
+    }
+}
+
+async fn serve<S>(stream: S, peer: IpAddr, router: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(guard::From(peer));
+        service.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    // A browser may close a connection at any moment.
+    connection.await.ok();
 }
 
 async fn sweep(site: Arc<Site>) {
@@ -159,8 +266,8 @@ fn router(site: &Arc<Site>) -> Router {
     let reading = Router::new()
         .route(guard::START, get(start))
         .route(&at("/"), get(home::page))
-        .route(&at("/style.css"), get(style))
-        .route(&at("/icon.svg"), get(icon))
+        .route(&at(STYLE_PATH), get(style))
+        .route(&at(ICON_PATH), get(icon))
         .route(&at("/places"), get(places::page))
         .route(&at("/phone/{udid}"), get(home::phone))
         .route(&at("/b/{key}"), get(backup::page))
@@ -185,6 +292,12 @@ fn router(site: &Arc<Site>) -> Router {
         .route(&at("/b/{key}/file/{id}"), get(files::file))
         .route(&at("/b/{key}/raw/{id}"), get(raw::show))
         .route(&at("/b/{key}/download/{id}"), get(raw::download));
+    let reading = match site.secrets().login() {
+        Some(_) => reading
+            .route(login::PATH, get(login::page).post(login::take))
+            .route("/logout", post(login::leave)),
+        None => reading,
+    };
     let all = if site.acts() {
         reading
             .route(&at("/live"), get(live::follow_all))
@@ -220,7 +333,10 @@ async fn start(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) -> Resp
         return Fail::NoCookie.into_response();
     }
     let headers = [
-        (SET_COOKIE, site.secrets().set_cookie()),
+        (
+            SET_COOKIE,
+            site.secrets().set_cookie(site.secrets().cookie()),
+        ),
         (LOCATION, site.at("/")),
     ];
     (StatusCode::SEE_OTHER, headers).into_response()

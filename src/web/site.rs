@@ -1,6 +1,7 @@
 //! State that the pages share: the store, the backups that are open, and their passwords.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use super::cookie::Secrets;
 use super::fail::Fail;
 use super::files::Names;
 use super::jobs::Jobs;
+use super::listen::Hosts;
 use super::messages::Talks;
 use super::notes::Shelf;
 use super::phones::Phones;
@@ -66,7 +68,8 @@ pub(super) struct Site {
     phones: Phones,
     streams: Arc<Semaphore>,
     secrets: Secrets,
-    hosts: [String; 2],
+    names: Hosts,
+    proxies: Vec<IpAddr>,
     snapshots: Mutex<Option<(Instant, Arc<Vec<Snapshot>>)>>,
     /// Held while a backup is opened: one at a time, also while a password is tried.
     opening: Mutex<()>,
@@ -196,7 +199,7 @@ impl Opened {
 }
 
 impl Site {
-    pub(super) fn new(store: Store, mut options: Options, secrets: Secrets, port: u16) -> Site {
+    pub(super) fn new(store: Store, mut options: Options, secrets: Secrets, names: Hosts) -> Site {
         // Another program's folder takes no backups, pins or tags.
         let acting = options.acting.take().filter(|_| store.is_marked());
         Site {
@@ -207,7 +210,8 @@ impl Site {
             phones: Phones::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             secrets,
-            hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")],
+            names,
+            proxies: Vec::new(),
             snapshots: Mutex::default(),
             opening: Mutex::default(),
             open: Mutex::default(),
@@ -251,9 +255,19 @@ impl Site {
         &self.secrets
     }
 
-    /// Returns true if this is the name and port of this server.
-    pub(super) fn is_named(&self, host: &str) -> bool {
-        self.hosts.iter().any(|name| name == host)
+    /// Takes requests from these proxies only.
+    pub(super) fn behind(self, proxies: Vec<IpAddr>) -> Site {
+        Site { proxies, ..self }
+    }
+
+    /// Returns the proxies from which requests are taken; empty if there is none.
+    pub(super) fn proxies(&self) -> &[IpAddr] {
+        &self.proxies
+    }
+
+    /// Returns the names of this server.
+    pub(super) fn names(&self) -> &Hosts {
+        &self.names
     }
 
     /// Returns the address of a page.

@@ -37,6 +37,8 @@ pub(crate) mod restore;
 pub(crate) mod retire;
 pub(crate) mod schedule;
 pub(crate) mod search;
+#[cfg(feature = "web")]
+pub(crate) mod serve;
 pub(crate) mod setup;
 pub(crate) mod simulate;
 pub(crate) mod tag;
