@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use idev_backup::automation::policy::{Described, Plan};
+use idev_backup::automation::schedule::install::Places;
+use idev_backup::automation::schedule::job_state::Jobs;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::simulator::{Passcode, Password, PhoneConfig};
-use idev_backup::web::{Acting, Server};
+use idev_backup::web::{Acting, Schedule, Server};
 
 use crate::rig::*;
 use crate::web::{Answer, Browser, all_pages, get, links, server, server_with};
@@ -28,7 +30,7 @@ fn acting(rig: &Rig) -> Acting {
             may_sleep: true,
             ..Plan::default()
         },
-        scheduled: None,
+        schedule: Some(schedule(rig)),
         describe: |e| Described {
             text: e.to_string(),
             exit_code: 1,
@@ -37,6 +39,95 @@ fn acting(rig: &Rig) -> Acting {
         changed: |_| (),
         restore_command: |folder: &Path| format!("restore {}", folder.display()),
     }
+}
+
+/// Returns jobs in a folder of the rig, which no scheduler knows.
+fn schedule(rig: &Rig) -> Schedule {
+    let folder = rig.dir.path().join("jobs");
+    let (to_add, to_remove) = (folder.clone(), folder.clone());
+    let places = Places {
+        home: folder.clone(),
+        config: folder.clone(),
+    };
+    Schedule {
+        jobs: Jobs { folder, places },
+        add: Box::new(move |name, when, store| {
+            if name == "daily-3" {
+                return Err(Described {
+                    text: "no scheduler".to_owned(),
+                    exit_code: 1,
+                    hint: Some("an advice".to_owned()),
+                });
+            }
+            std::fs::create_dir_all(&to_add).unwrap();
+            let job = serde_json::json!({
+                "version": 1, "name": name, "when": when.to_string(), "with": "cron",
+                "arguments": ["create", "--store", store.root()],
+                "folder": to_add, "environment": {},
+            });
+            std::fs::write(to_add.join(format!("{name}.json")), job.to_string()).unwrap();
+            Ok(())
+        }),
+        remove: Box::new(move |name| {
+            std::fs::remove_file(to_remove.join(format!("{name}.json"))).unwrap();
+            Ok(())
+        }),
+    }
+}
+
+/// Adds daily jobs, shows when they run next, reports a scheduler that fails, and removes only jobs
+/// for this store.
+#[test]
+fn schedule_is_changed_by_page() {
+    let rig = Rig::backed_up();
+    let desk = Desk::at(&rig);
+    let schedule = format!("{}schedule", desk.browser.home);
+    assert!(
+        desk.browser
+            .page(&schedule)
+            .contains("No backup is scheduled")
+    );
+    let (add, remove) = (format!("{schedule}/add"), format!("{schedule}/remove"));
+    for time in ["22:00", "06%3A30"] {
+        let answer = desk.send(&add, time);
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (303, &*schedule),
+            "{time}"
+        );
+    }
+    for wrong in ["", "24:00", "x", "22:00+x", "../x"] {
+        assert_eq!(desk.send(&add, wrong).status, 409, "{wrong}");
+    }
+    let failed = desk.send(&add, "22:00").text();
+    assert!(
+        failed.contains("no scheduler") && failed.contains("an advice"),
+        "{failed}"
+    );
+    let page = desk.browser.page(&schedule);
+    assert!(
+        page.contains("daily 22:00") && page.contains("daily 06:30"),
+        "{page}"
+    );
+    let home = desk.browser.page(&desk.browser.home);
+    assert!(home.contains("Next scheduled backup: "), "{home}");
+    let other = rig.dir.path().join("jobs/other.json");
+    let job = std::fs::read_to_string(rig.dir.path().join("jobs/daily.json")).unwrap();
+    let root = rig.store.root().display().to_string();
+    let job = job
+        .replace("\"daily\"", "\"other\"")
+        .replace(&root, "/elsewhere");
+    std::fs::write(&other, job).unwrap();
+    for wrong in ["other", "../daily", "x"] {
+        assert_eq!(desk.send(&remove, wrong).status, 404, "{wrong}");
+    }
+    assert_eq!(desk.send(&remove, "daily").status, 303);
+    let page = desk.browser.page(&schedule);
+    assert!(
+        !page.contains("daily 22:00") && page.contains("daily-2"),
+        "{page}"
+    );
+    assert!(other.exists() && !page.contains("other"));
 }
 
 /// A browser at a server that acts on a rig.

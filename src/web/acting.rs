@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use super::jobs::Job;
 use super::site::locked;
 use crate::automation::policy::{Described, Plan};
-use crate::automation::schedule::job_state::Jobs as Scheduled;
+use crate::automation::schedule::When;
+use crate::automation::schedule::job_state::Jobs;
 use crate::backup;
 use crate::base::cancel::CancelToken;
 use crate::base::failure_kind::FailureKind;
@@ -22,14 +23,30 @@ pub struct Acting {
     pub backup: backup::Options,
     /// The waits and hooks of each backup. Its conditions should allow a backup at any time.
     pub plan: Plan,
-    /// The jobs that the system starts, to show the next one.
-    pub scheduled: Option<Scheduled>,
+    /// The jobs that the system starts, if they are known.
+    pub schedule: Option<Schedule>,
     /// Describes a failure, with the program's advice.
     pub describe: fn(Error) -> Described,
     /// Called after each job, since it may have changed the store.
     pub changed: fn(&Store),
     /// Returns the command that restores the backup in a folder.
     pub restore_command: fn(&Path) -> String,
+}
+
+/// Result of a change of the schedule.
+pub type Changed = Result<(), Described>;
+
+/// Adds a job of a name, with its times, that makes backups into a store.
+pub type AddJob = Box<dyn Fn(&str, When, &Store) -> Changed + Send + Sync>;
+
+/// The jobs that the system starts, and the means to change them.
+pub struct Schedule {
+    /// The jobs of this user.
+    pub jobs: Jobs,
+    /// Adds a job of this name that makes backups into a store.
+    pub add: AddJob,
+    /// Removes the job of this name.
+    pub remove: Box<dyn Fn(&str) -> Changed + Send + Sync>,
 }
 
 /// The reasons that an action fails.

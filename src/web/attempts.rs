@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const FREE: u32 = 5;
 /// The first wait. Each further wrong password doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
-/// Longest wait.
+/// Maximum of the wait.
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 /// Wrong passwords of all addresses within a minute before all have to wait.
 const ALL_MAX: u32 = 60;

@@ -26,7 +26,7 @@ pub(super) struct Secrets {
     /// The token for the browser that the program starts. It works once and for a short time: other
     /// users of the computer can see the arguments of a program.
     once: Mutex<Option<(String, Instant)>>,
-    /// The cookie of browsers that had a token. There is none where a password is asked for.
+    /// The cookie of browsers that had a token. Unused where the server asks for a password.
     cookie: String,
     /// The password and the sessions of a server that asks for it.
     login: Option<Login>,

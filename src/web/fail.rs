@@ -70,7 +70,7 @@ impl From<store::Error> for Fail {
 impl std::fmt::Display for Fail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Fail::NoCookie | Fail::Login(_) => f.write_str("there is no session"),
+            Fail::NoCookie | Fail::Login(_) => f.write_str("the request has no session"),
             Fail::Refused(why) | Fail::NotFound(why) => f.write_str(why),
             Fail::Locked(_) => f.write_str("the backup is encrypted"),
             Fail::Busy(_) => f.write_str("the phone has a running job"),

@@ -30,7 +30,7 @@ pub(super) async fn page(
         let news = site.acts().then(|| now::of_all(&site, &session, ended));
         let main = html! {
             @if let Some(news) = &news { (live::part(&site.at("/live"), true, news)) }
-            (next::words(&site, now))
+            (next::words(&site))
             @if news.is_some() { h2 { "Phones in this store" } }
             @if overview.phones.is_empty() {
                 p { "There are no backups in this store yet." }

@@ -113,7 +113,7 @@ pub(super) struct Progress {
     pub(super) phase: Option<Phase>,
     /// Time since the phase began.
     pub(super) spent: Duration,
-    /// What was done in the phase.
+    /// Amounts of the phase so far.
     pub(super) seen: Seen,
     /// Share of the phase's work that is done, from 0 to 1, if it is known.
     pub(super) share: Option<f64>,
@@ -129,7 +129,7 @@ pub(super) struct Progress {
     pub(super) ended: Option<Ended>,
 }
 
-/// A job.
+/// A job: work on the backups of a phone, with its progress.
 pub(super) struct Job {
     pub(super) id: u64,
     pub(super) udid: Udid,

@@ -1,4 +1,4 @@
-//! How a server is reached: its address, its names, and what protects the connection.
+//! Addresses and names of a server, and the protection of its connections.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::password::PasswordHash;
 
-/// How a server is reached.
+/// Address, names and protection of a server.
 pub struct Listen {
     /// The address on which the server listens.
     pub address: SocketAddr,
@@ -20,15 +20,15 @@ pub struct Listen {
     pub names: Vec<String>,
     /// The password that it asks for.
     pub password: Option<PasswordHash>,
-    /// What protects the connection.
+    /// The protection of the connections.
     pub protection: Protection,
 }
 
-/// What protects the connections to a server.
+/// Protection of the connections to a server.
 pub enum Protection {
     /// Nothing: the server is reached from this computer only.
     Nothing,
-    /// TLS.
+    /// TLS of the server itself.
     Tls(Arc<ServerConfig>),
     /// A proxy with one of these addresses, which speaks TLS to the browsers.
     Proxy(Vec<IpAddr>),
@@ -54,13 +54,13 @@ pub enum ListenError {
         certificate: String,
         /// File with the key.
         key: String,
-        /// The reason.
+        /// The reason that they cannot be used.
         why: String,
     },
     /// The system does not let the server listen.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
-        /// The address.
+        /// The address that the user chose.
         address: SocketAddr,
         /// The error of the operating system.
         #[source]

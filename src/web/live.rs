@@ -115,7 +115,7 @@ pub(super) async fn job(
 }
 
 fn find(site: &Site, id: u64) -> Result<Arc<Job>, Fail> {
-    let nothing = Fail::NotFound("there is no such job (any more)");
+    let nothing = Fail::NotFound("the server has no such job (any more)");
     site.jobs().get(id).ok_or(nothing)
 }
 

@@ -373,7 +373,7 @@ pub(super) async fn back_up(
         return fail.into_response();
     }
     reading(move || {
-        let nothing = || Fail::NotFound("there is no such phone");
+        let nothing = || Fail::NotFound("the store has no such phone, and it is not connected");
         let udid: Udid = udid.parse().map_err(|_| nothing())?;
         let look = site.phones().last(&site);
         let connected = look.phones.iter().find(|phone| phone.udid == udid.as_str());

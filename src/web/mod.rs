@@ -1,8 +1,8 @@
 //! Pages in a browser that show the backups of a store, and act on them if that is allowed.
 //!
-//! The server listens on the loopback address, or where the user says so. Every page needs a cookie,
-//! which a browser gets in exchange for the random token in the start address or for a password;
-//! `guard` holds the rules. Everything that
+//! The server listens on the loopback address, or where the user says so. Every page needs
+//! a cookie, which a browser gets in exchange for the random token in the start address or for
+//! a password; `guard` holds the rules. Everything that
 //! a phone wrote (names, texts, files) is inert in these pages: names are escaped, and a file is
 //! shown only if its kind cannot run scripts.
 
@@ -37,6 +37,7 @@ mod preview;
 mod query;
 mod raw;
 mod records;
+mod schedule;
 mod server;
 mod site;
 mod sums;
@@ -44,7 +45,7 @@ mod unlock;
 mod whatsapp;
 mod work;
 
-pub use acting::{Acting, Error};
+pub use acting::{Acting, AddJob, Changed, Error, Schedule};
 pub use listen::{Listen, ListenError, Protection};
 pub use password::{CHARS_MIN, NotAHash, PasswordHash};
 pub use server::Server;

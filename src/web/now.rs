@@ -1,4 +1,4 @@
-//! What happens now: running jobs, also those of other processes, and the connected phones.
+//! Shows the present: running jobs, also those of other processes, and the connected phones.
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use crate::history::list;
 
 /// A part of a page as it is now.
 pub(super) struct News {
-    /// The part.
+    /// Markup of the part.
     pub(super) html: Markup,
-    /// What a screen reader says when it changes.
+    /// Words for screen readers, which say them when they change.
     pub(super) say: String,
     /// True if no more news follow.
     pub(super) ended: bool,

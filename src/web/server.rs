@@ -34,7 +34,7 @@ use super::login::{self, Login};
 use super::site::{Options, Site, locked};
 use super::{
     backup, contacts, files, home, live, manage, messages, more, notes, photos, places, query, raw,
-    records, unlock, whatsapp,
+    records, schedule, unlock, whatsapp,
 };
 use crate::store::Store;
 
@@ -203,7 +203,7 @@ async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>)
 /// Connections of each address.
 type Shares = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
-/// One of the connections that an address may have.
+/// A permit for a connection from an address.
 struct Share(Shares, IpAddr);
 
 impl Share {
@@ -302,6 +302,9 @@ fn router(site: &Arc<Site>) -> Router {
         reading
             .route(&at("/live"), get(live::follow_all))
             .route(&at(live::SCRIPT_PATH), get(live::script))
+            .route(&at(schedule::PATH), get(schedule::page))
+            .route(&at("/schedule/add"), post(schedule::add))
+            .route(&at("/schedule/remove"), post(schedule::remove))
             .route(&at("/job/{id}"), get(live::job))
             .route(&at("/job/{id}/live"), get(live::follow_job))
             .route(&at("/job/{id}/cancel"), post(live::cancel))

@@ -260,7 +260,7 @@ impl Site {
         Site { proxies, ..self }
     }
 
-    /// Returns the proxies from which requests are taken; empty if there is none.
+    /// Returns the proxies from which requests are taken; empty without a proxy.
     pub(super) fn proxies(&self) -> &[IpAddr] {
         &self.proxies
     }

@@ -84,7 +84,7 @@ class Tools:
             size = b"\xfe" + struct.pack(">H", length)
         else:
             size = b"\xff" + struct.pack(">Q", length)
-        # The mask protects proxies, and there is none: with zeros it changes nothing.
+        # The mask protects proxies, and this connection has no proxy: with zeros it changes nothing.
         self.socket.sendall(b"\x81" + size + bytes(4) + data)
 
     def receive(self):

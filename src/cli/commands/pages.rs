@@ -1,4 +1,4 @@
-//! What the pages of `open` and `serve` need from the program: the settings of `create`, the way to
+//! Connects the pages of `open` and `serve` with the program: the settings of `create`, the way to
 //! phones, and advice.
 
 use std::path::Path;
@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use idev_backup::automation::conditions::Conditions;
 use idev_backup::automation::policy::{Described, Plan};
+use idev_backup::automation::schedule::jobs::NewJob;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::history::everywhere::Search;
-use idev_backup::web::{Acting, Error, Options};
+use idev_backup::web::{Acting, Error, Options, Schedule};
 
+use super::schedule::add::{RUNNER, environment};
 use super::setup::ParseCreate;
 use crate::cli::args::folders;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::failure::Failure;
 use crate::cli::hints;
+use crate::cli::render::output;
 use crate::cli::render::typed::quoted;
 
 /// Time without progress after which a disk of other backups counts as silent.
@@ -62,13 +65,39 @@ pub(crate) fn acting(settings: &Settings<'_>) -> Result<Acting, Failure> {
         }),
         backup: create.backup.options(),
         plan,
-        scheduled: folders::jobs().ok(),
+        schedule: schedule(settings),
         describe,
         restore_command: |folder| {
             let folder = quoted(&folder.display().to_string());
             format!("idev-backup restore {folder}")
         },
         changed: folders::remember_contents,
+    })
+}
+
+/// Returns the jobs of this user, and how the pages change them.
+fn schedule(settings: &Settings<'_>) -> Option<Schedule> {
+    let jobs = folders::jobs().ok()?;
+    let (to_add, to_remove) = (jobs.clone(), jobs.clone());
+    let config = settings.named.map(Path::to_path_buf);
+    let described = |e| hints::describe(&Failure::Schedule(e));
+    Some(Schedule {
+        jobs,
+        add: Box::new(move |name, when, store| {
+            let store = store.root().display().to_string();
+            let options = ["create", "--all", "--if-present", "--store", &store];
+            let new = NewJob {
+                name,
+                when,
+                with: None,
+                arguments: options.map(str::to_owned).to_vec(),
+                environment: environment(config.as_deref()),
+                runner: &RUNNER,
+            };
+            let problem = |why: &str| output::tell(&format!("problem: {why}"));
+            to_add.add(new, problem).map(drop).map_err(described)
+        }),
+        remove: Box::new(move |name| to_remove.remove(name).map(drop).map_err(described)),
     })
 }
 
