@@ -31,23 +31,23 @@ esac
 # The list of the files that were installed, so that a later version can remove them.
 list=$prefix/share/doc/idev-backup/installed-files
 
-# Removes the installed files, and the folders that they leave empty.
+# Removes the installed files, and our own folders that they leave empty.
 uninstall() {
   [ -f "$list" ] || return 0
-  while IFS= read -r file; do
+  # A list that was read completely, because it names itself too.
+  installed=$(cat "$list")
+  printf '%s\n' "$installed" | while IFS= read -r file; do
     case $file in
+      *..*) ;;
       bin/?* | share/?*) rm -f "$prefix/$file" ;;
     esac
-  done <"$list"
-  sed 's|/[^/]*$||' "$list" | sort -ur >"$list.folders"
-  rm -f "$list"
-  while IFS= read -r folder; do
+  done
+  printf '%s\n' "$installed" | sed 's|/[^/]*$||' | sort -ur | while IFS= read -r folder; do
     case $folder in
-      *idev-backup*) [ "$folder" = share/doc/idev-backup ] || rmdir "$prefix/$folder" 2>/dev/null || true ;;
+      *..*) ;;
+      share/doc/idev-backup*) rmdir "$prefix/$folder" 2>/dev/null || true ;;
     esac
-  done <"$list.folders"
-  rm -f "$list.folders"
-  rmdir "$prefix/share/doc/idev-backup" 2>/dev/null || true
+  done
 }
 
 if [ "$action" = uninstall ]; then
