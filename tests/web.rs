@@ -61,10 +61,29 @@ pub(crate) fn raw(address: &str, request: &str) -> Answer {
         let (name, value) = line.split_once(": ").unwrap();
         (name.to_ascii_lowercase(), value.to_owned())
     });
-    Answer {
+    let mut answer = Answer {
         status: status.parse().unwrap(),
         headers: headers.collect(),
         body: bytes[end + 4..].to_vec(),
+    };
+    if answer.header("transfer-encoding") == "chunked" {
+        answer.body = joined(&answer.body);
+    }
+    answer
+}
+
+/// Joins the chunks of a body, which must be whole.
+fn joined(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|two| two == b"\r\n").unwrap();
+        let length = std::str::from_utf8(&chunks[..end]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        if length == 0 {
+            return body;
+        }
+        body.extend(&chunks[end + 2..][..length]);
+        chunks = &chunks[end + 2 + length + 2..];
     }
 }
 
@@ -862,6 +881,186 @@ fn notes_keep_their_formats() {
     assert!(found.contains("0 notes"));
 }
 
+/// Checks the ZIP file of photos: those of a month, chosen ones, and none.
+#[test]
+fn photos_are_sent_as_zip() {
+    let dir = rig::room();
+    let store = Store::create(&dir.path().join("store")).unwrap();
+    let mut made = Made::default();
+    let roll = "CameraRollDomain";
+    let film = numbers();
+    made.file(
+        roll,
+        "Media/DCIM/100APPLE/IMG_0001.JPG",
+        b"\xff\xd8\xff one",
+    );
+    made.file(roll, "Media/DCIM/100APPLE/IMG_0001.MOV", &film);
+    made.file(
+        roll,
+        "Media/DCIM/101APPLE/IMG_0001.JPG",
+        b"\xff\xd8\xff other",
+    );
+    made.file(
+        roll,
+        "Media/DCIM/101APPLE/IMG_E0001.JPG",
+        b"\xff\xd8\xff edited",
+    );
+    made.write(&store.root().join(UDID));
+    let gone = store
+        .root()
+        .join(UDID)
+        .join(stored(roll, "Media/DCIM/101APPLE/IMG_E0001.JPG"));
+    let server = server(&store);
+    let browser = Browser::start(&server.link());
+    let backup = browser.backup();
+    let files = |query: &str| {
+        let answer = browser.get(&format!("{backup}/download/photos.zip?{query}"));
+        assert_eq!(answer.status, 200, "{query}");
+        assert!(
+            answer
+                .header("content-disposition")
+                .starts_with("attachment;")
+        );
+        let mut zip = zip::ZipArchive::new(std::io::Cursor::new(answer.body)).unwrap();
+        let mut files = std::collections::BTreeMap::new();
+        for at in 0..zip.len() {
+            let mut file = zip.by_index(at).unwrap();
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).unwrap();
+            files.insert(file.name().unwrap().into_owned(), bytes);
+        }
+        files
+    };
+    let all = files("month=2020-09");
+    let names: Vec<&str> = all.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "IMG_0001 (2).JPG",
+            "IMG_0001 (edited).JPG",
+            "IMG_0001.JPG",
+            "IMG_0001.MOV"
+        ]
+    );
+    assert!(all["IMG_0001.MOV"] == film && all["IMG_0001 (edited).JPG"] == b"\xff\xd8\xff edited");
+    assert_eq!(files("n=1&n=1").len(), 2);
+    assert_eq!(files("n=0&n=1"), all);
+    for nothing in ["", "n=x", "n=99", "album=0", "month=2001-01"] {
+        let answer = browser.get(&format!("{backup}/download/photos.zip?{nothing}"));
+        assert_eq!(answer.status, 404, "{nothing}");
+    }
+    fs::remove_file(gone).unwrap();
+    let rest = files("n=0&n=1");
+    let named = String::from_utf8(rest["Files that are not here.txt"].clone()).unwrap();
+    assert!(
+        rest.len() == 4 && named.contains("IMG_E0001.JPG"),
+        "{named}"
+    );
+}
+
+/// Returns the place of a file in a backup.
+fn stored(domain: &str, path: &str) -> PathBuf {
+    let id = idev_backup::backup_format::record::file_id(domain, path);
+    Path::new(&id[..2]).join(&id)
+}
+
+/// Checks that the search finds all kinds and files, that hits are inert, and that browsers that go
+/// away leave room for others.
+#[test]
+fn search_finds_everything() {
+    let rig = Rig::backed_up();
+    rig.try_create(&options(), &Silent).unwrap();
+    let server = server(&rig.store);
+    let browser = Browser::start(&server.link());
+    let backup = browser.backup();
+    let found = browser.page(&format!("{backup}/search?q=%3CSCRIPT"));
+    assert!(!found.contains("<script") && found.contains("<mark>&lt;script</mark>"));
+    for kind in [
+        "Messages",
+        "Contacts",
+        "Notes",
+        "Reminders",
+        "Calendar",
+        "Voice memos",
+    ] {
+        assert!(
+            found.contains(&format!(">{kind}</a></h3>")),
+            "{kind}: {found}"
+        );
+    }
+    assert!(found.ends_with("</html>"), "{found}");
+    let files = browser.page(&format!("{backup}/search?q=sms.DB"));
+    assert!(
+        files.contains("<h3>Files</h3>") && files.contains("<mark>sms.db</mark>"),
+        "{files}"
+    );
+    let none = browser.page(&format!("{backup}/search?q=zzzzzzzz&all=1"));
+    assert!(
+        none.contains("Nothing was found") && none.contains("checked"),
+        "{none}"
+    );
+    let all = browser.page(&format!("{backup}/search?q=%3Cscript&all=1"));
+    assert_eq!(all.matches("<h2>").count(), 2);
+    // A hit that both backups have is shown with the newer one. Only a search in one backup covers
+    // the names of files.
+    let contents = found.split("<h3>Files").next().unwrap();
+    assert_eq!(
+        all.matches("<mark>").count(),
+        contents.matches("<mark>").count()
+    );
+    let form = browser.page(&format!("{backup}/search"));
+    assert!(form.contains("role=\"search\"") && !form.contains("Nothing"));
+    for _ in 0..10 {
+        let mut stream = TcpStream::connect(&browser.address).unwrap();
+        let headers = [("Host", &*browser.address), ("Cookie", &*browser.cookie)];
+        let request = get(&format!("{backup}/search?q=e&all=1"), &headers);
+        stream.write_all(request.as_bytes()).unwrap();
+        drop(stream);
+    }
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while browser.get(&format!("{backup}/search?q=zzzz")).status != 200 {
+        assert!(
+            std::time::Instant::now() < until,
+            "searches go on without a browser"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Checks the pages of changes and of the report, also for the first backup of a phone.
+#[test]
+fn changes_and_reports_are_shown() {
+    for password in [None, Some(Password::new("a pass & word"))] {
+        let is_encrypted = password.is_some();
+        let rig = Rig::with(PhoneConfig {
+            backup_password: password,
+            ..config()
+        });
+        rig.try_create(&options(), &Silent).unwrap();
+        rig.try_create(&options(), &Silent).unwrap();
+        let server = server(&rig.store);
+        let browser = Browser::start(&server.link());
+        let backup = browser.backup();
+        if is_encrypted {
+            unlock(&browser, &backup, "a+pass+%26+word");
+        }
+        let changes = browser.page(&format!("{backup}/changes"));
+        assert!(changes.contains("Since the backup before"), "{changes}");
+        assert!(changes.contains("did not change"), "{changes}");
+        let phone = browser.page(&format!("{}phone/{UDID}", browser.home));
+        let is_other = |link: &String| link.contains("/b/") && !link.starts_with(&backup);
+        let other = links(&phone).into_iter().find(is_other).unwrap();
+        let other: String = other.split('/').take(4).collect::<Vec<_>>().join("/");
+        let first = browser.page(&format!("{other}/changes"));
+        assert!(first.contains("the first backup of this phone"), "{first}");
+        let report = browser.page(&format!("{backup}/report"));
+        assert!(
+            report.contains("No later check") && report.contains("<b><bdi>files</bdi></b>"),
+            "{report}"
+        );
+    }
+}
+
 /// Checks the previews of property lists and databases: nothing in them is markup, and a table is
 /// named by its number.
 #[test]
@@ -934,6 +1133,46 @@ fn previews_are_inert() {
         }
     }
     assert_eq!((trees, tables, broken), (2, 1, 1));
+}
+
+/// Checks that conversations are the same with the index that lets the pages seek in them.
+#[test]
+fn seeking_shows_same_messages() {
+    let rig = Rig::backed_up();
+    let pages = || {
+        let server = server(&rig.store);
+        let browser = Browser::start(&server.link());
+        let backup = browser.backup();
+        let list = browser.page(&format!("{backup}/messages"));
+        let chats = links(&list).into_iter();
+        let chats = chats.filter(|link| link.contains("/messages/"));
+        let chats: Vec<String> = chats
+            .flat_map(|chat| [format!("{chat}?page=1"), chat])
+            .collect();
+        assert!(chats.len() > 8, "{chats:?}");
+        let shown: Vec<String> = chats.iter().map(|chat| browser.page(chat)).collect();
+        let all = [vec![list], shown].concat().join("\n");
+        all.replace(&browser.home, "/")
+    };
+    let file = rig.store.root().join(UDID);
+    let file = file.join(stored("HomeDomain", "Library/SMS/sms.db"));
+    let change = |sql: &str| {
+        let db = rusqlite::Connection::open(&file).unwrap();
+        db.execute_batch(sql).unwrap();
+    };
+    // The phone keeps both dates equal. Those of odd messages differ in the simulated phone. The
+    // list takes the time of a deleted message only from a conversation without others.
+    change(
+        "DELETE FROM chat_recoverable_message_join;
+         UPDATE chat_message_join SET message_date =
+            (SELECT date FROM message WHERE ROWID = message_id);",
+    );
+    let without = pages();
+    change(
+        "CREATE INDEX i ON chat_message_join(chat_id, message_date, message_id);
+         CREATE INDEX j ON message(associated_message_guid);",
+    );
+    assert_eq!(pages(), without);
 }
 
 /// Checks the grid of photos: months, thumbnails, and the files of a Live Photo and a video.

@@ -129,12 +129,19 @@ impl Db {
         let mut last = after.unwrap_or_default().to_owned();
         let mut from = format!("{prefix}{last}");
         loop {
+            let inside = format!("{last}/");
             let next = walk.first(&from, &mut |number, path| {
                 let rest = &path[prefix.len()..];
+                if !places.have(number) {
+                    // Most rows between two of a domain belong to others, so this must be fast.
+                    let is_inside = rest.starts_with(inside.as_bytes());
+                    return is_inside.then(|| (number, last.clone(), false, true));
+                }
+                let rest = String::from_utf8_lossy(rest);
                 let name = rest.split('/').next().unwrap_or_default();
                 let is_done = name <= last.as_str();
                 // The contents of a folder that is done are skipped.
-                (is_done && name.len() < rest.len() || !is_done && places.have(number))
+                (!is_done || name.len() < rest.len())
                     .then(|| (number, name.to_owned(), name.len() == rest.len(), is_done))
             })?;
             let Some((number, name, is_whole, is_done)) = next else {
@@ -229,7 +236,7 @@ impl Db {
         let mut walk = Walk::new(self.source(), &prefix)?;
         walk.first(&prefix, &mut |number, path| {
             let is_file = places.have(number) && !others.have(number);
-            (is_file && !each(path)).then_some(())
+            (is_file && !each(&String::from_utf8_lossy(path))).then_some(())
         })?;
         Ok(true)
     }
@@ -265,7 +272,7 @@ impl Db {
     }
 
     /// Returns the names of all domains, in order, without reading all rows. `None` if the list has
-    /// no index of domains, or names that are no texts.
+    /// no index of domains, or names that are BLOBs.
     pub(super) fn seek_domains(&self) -> Result<Option<Vec<String>>> {
         let db = self.source();
         if !has_index(db, "domain")? || has_any(db, "domain >= x''")? || has_any(db, "domain < ''")?
@@ -301,7 +308,7 @@ impl Db {
     /// Returns true if rows are found by their paths, and by their domains.
     fn finds_paths(&self) -> Result<bool> {
         let db = self.source();
-        // A path that is no text is elsewhere in the index.
+        // A path that is a BLOB is elsewhere in the index.
         Ok(has_index(db, "relativePath")?
             && has_index(db, "domain")?
             && !has_any(db, "relativePath >= x''")?)
@@ -355,16 +362,16 @@ impl<'a> Walk<'a> {
     fn first<T>(
         &mut self,
         from: &str,
-        each: &mut dyn FnMut(i64, &str) -> Option<T>,
+        each: &mut dyn FnMut(i64, &[u8]) -> Option<T>,
     ) -> Result<Option<T>> {
         let mut rows = self.statement.query((from, self.end.as_deref()))?;
         while let Some(row) = rows.next()? {
             let ValueRef::Text(path) = row.get_ref(1)? else {
                 continue;
             };
-            let path = String::from_utf8_lossy(path);
-            let is_below = path.len() > self.prefix.len() && path.starts_with(self.prefix);
-            if is_below && let Some(found) = each(row.get(0)?, &path) {
+            let is_below =
+                path.len() > self.prefix.len() && path.starts_with(self.prefix.as_bytes());
+            if is_below && let Some(found) = each(row.get(0)?, path) {
                 return Ok(Some(found));
             }
         }

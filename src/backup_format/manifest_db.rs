@@ -85,7 +85,7 @@ impl Db {
         }
     }
 
-    /// Begins to count the steps of queries anew, for a list that stays open for long.
+    /// Counts the steps of queries from zero again, for a list that stays open for long.
     #[cfg(feature = "web")]
     pub(crate) fn renew(&self) {
         self.scratch.renew();

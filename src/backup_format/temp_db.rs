@@ -178,7 +178,7 @@ impl Scratch {
         &self.connection
     }
 
-    /// Begins to count the steps of queries anew, for a database that stays open for long.
+    /// Counts the steps of queries from zero again, for a database that stays open for long.
     #[cfg(feature = "web")]
     pub(crate) fn renew(&self) {
         // A database without a size keeps its old limit.

@@ -57,7 +57,7 @@ impl Database {
         self.scratch.connection()
     }
 
-    /// Begins to count the steps of queries anew, for a database that stays open for long.
+    /// Counts the steps of queries from zero again, for a database that stays open for long.
     #[cfg(feature = "web")]
     pub(crate) fn renew(&self) {
         self.scratch.renew();

@@ -54,28 +54,39 @@ impl Search {
     pub fn backup(&mut self, backup: &Backup, mut each: impl FnMut(&Item) -> bool) -> Vec<Skipped> {
         let mut skipped = Vec::new();
         let mut goes_on = true;
-        for kind in &self.kinds {
+        for kind in self.kinds.clone() {
             if !goes_on {
                 break;
             }
-            let searched = items::each(backup, *kind, &self.query, |item| {
-                let hash = self.hasher.hash_one((item.kind.word(), &item.key));
-                let is_new = if self.seen.len() < HITS_MAX {
-                    self.seen.insert(hash)
-                } else {
-                    !self.seen.contains(&hash)
-                };
-                goes_on = !is_new || each(&item);
+            skipped.extend(self.kind(backup, kind, |item| {
+                goes_on = each(item);
                 goes_on
-            });
-            if let Err(e) = searched {
-                skipped.push(Skipped {
-                    kind: *kind,
-                    absent: matches!(e, Error::Absent(_) | Error::OnlyInEncrypted(_)),
-                    why: e.to_string(),
-                });
-            }
+            }));
         }
         skipped
+    }
+
+    /// Searches one kind in a backup, as [`Search::backup`] does. Returns the reason if it was not
+    /// searched.
+    pub(crate) fn kind(
+        &mut self,
+        backup: &Backup,
+        kind: Kind,
+        mut each: impl FnMut(&Item) -> bool,
+    ) -> Option<Skipped> {
+        let searched = items::each(backup, kind, &self.query, |item| {
+            let hash = self.hasher.hash_one((item.kind.word(), &item.key));
+            let is_new = if self.seen.len() < HITS_MAX {
+                self.seen.insert(hash)
+            } else {
+                !self.seen.contains(&hash)
+            };
+            !is_new || each(&item)
+        });
+        searched.err().map(|e| Skipped {
+            kind,
+            absent: matches!(e, Error::Absent(_) | Error::OnlyInEncrypted(_)),
+            why: e.to_string(),
+        })
     }
 }

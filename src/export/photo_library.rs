@@ -55,8 +55,10 @@ pub(crate) struct Asset {
     /// The album that Photos shows it in.
     pub album: Album,
     /// True for a favorite.
+    #[cfg(feature = "web")]
     pub favorite: bool,
     /// The row in the database.
+    #[cfg(feature = "web")]
     pub row: i64,
 }
 
@@ -157,7 +159,9 @@ impl Library {
                     .unwrap_or(0.0) as i32,
                 number: 0,
                 name,
+                #[cfg(feature = "web")]
                 favorite: number(7).unwrap_or(0.0) != 0.0,
+                #[cfg(feature = "web")]
                 row: number(8).unwrap_or(0.0) as i64,
                 has_file: number(3).unwrap_or(0.0) == 0.0
                     && (folder.starts_with("DCIM/") || folder.starts_with("PhotoData/CPLAssets")),

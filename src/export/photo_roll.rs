@@ -37,9 +37,9 @@ pub(crate) struct Roll {
 /// A group of photos: a month, or an album that Photos keeps apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Group {
-    /// "Recently Deleted".
+    /// The album "Recently Deleted".
     Deleted,
-    /// "Hidden".
+    /// The album "Hidden".
     Hidden,
     /// Photos without a plausible date.
     Undated,
@@ -57,11 +57,11 @@ pub(crate) struct Photo {
     pub(crate) created: i64,
     /// The offset from UTC where it was taken, in seconds.
     pub(crate) zone: i32,
-    /// Its group.
+    /// Group of the photo.
     pub(crate) group: Group,
     /// True for a favorite.
     pub(crate) favorite: bool,
-    /// Its row in the photo library; 0 if it is not there.
+    /// Row in the photo library; 0 if the library does not have the photo.
     pub(crate) row: i64,
     files: Vec<Piece>,
 }
@@ -86,7 +86,7 @@ enum Variant {
 
 /// A file of a photo.
 pub(crate) struct RollFile {
-    /// The domain.
+    /// Domain of the file.
     pub(crate) domain: &'static str,
     /// The path in the domain.
     pub(crate) path: String,

@@ -505,7 +505,7 @@ impl Backup {
         })
     }
 
-    /// Begins to count the steps of queries anew, for a backup that stays open for long.
+    /// Counts the steps of queries from zero again, for a backup that stays open for long.
     #[cfg(feature = "web")]
     pub(crate) fn renew(&self) {
         if let List::Db(db) = &self.list {

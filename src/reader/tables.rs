@@ -22,9 +22,9 @@ pub(crate) struct Tables {
     tables: Vec<Table>,
 }
 
-/// A table.
+/// One table of a database.
 pub(crate) struct Table {
-    /// The name.
+    /// Name of the table.
     pub(crate) name: String,
     /// The names of the columns.
     pub(crate) columns: Vec<String>,
@@ -115,7 +115,7 @@ fn list(db: &Connection) -> rusqlite::Result<Vec<Table>> {
     let mut rows = statement.query([])?;
     let mut tables = Vec::new();
     while let Some(row) = rows.next()?.filter(|_| tables.len() < TABLES_MAX) {
-        // A name that is no text cannot be asked for.
+        // SQL cannot name a table whose name is a BLOB.
         let Ok(name) = row.get::<_, String>(0) else {
             continue;
         };

@@ -30,6 +30,7 @@ const TABS: &[(&str, &str)] = &[
     ("/notes", "Notes"),
     ("/more", "More"),
     ("/files", "Files"),
+    ("/search", "Search"),
 ];
 
 /// A page within a backup.
@@ -51,6 +52,11 @@ pub(super) struct Inside<'a> {
 impl Inside<'_> {
     /// Returns the page as an answer.
     pub(super) fn answer(self, site: &Site) -> Response {
+        answer(self.markup(site))
+    }
+
+    /// Returns the whole page.
+    pub(super) fn markup(self, site: &Site) -> Markup {
         let listed = &self.opened.listed;
         let phone = listed.name.as_deref().unwrap_or("A phone without a name");
         let date = listed.date.as_deref();
@@ -82,7 +88,7 @@ impl Inside<'_> {
             wide: self.wide,
             is_first: false,
         };
-        answer(page.markup())
+        page.markup()
     }
 }
 
@@ -128,6 +134,10 @@ pub(super) async fn page(State(site): State<Arc<Site>>, Path(key): Path<String>)
                         dd { bdi { (t(&fact)) } }
                     }
                 }
+            }
+            p.links {
+                a href=(opened.at(&site, "/changes")) { "What changed since the backup before" }
+                a href=(opened.at(&site, "/report")) { "Report and check" }
             }
             @match &sums {
                 Some(sums) => (whole(sums)),

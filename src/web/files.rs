@@ -265,7 +265,7 @@ pub(super) async fn file(
             p.links {
                 a.button href=(opened.at(&site, &format!("/download/{}", item.file_id))) { "Download" }
                 @if let Some(bytes) = entry.size { " " (size(bytes)) }
-                @if let Some(date) = &entry.modified { span.soft { ", changed " (time::when(date)) } }
+                @if let Some(date) = &entry.modified { span.soft { "changed " (time::when(date)) } }
             }
             (preview)
             dl.facts {

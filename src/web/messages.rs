@@ -217,7 +217,7 @@ pub(super) async fn chat(
         let main = html! {
             @if let Some(chat) = &talk.chat { (members(chat)) }
             (steps(page, pages, &to))
-            @if shown.is_empty() { p { "There are none." } }
+            @if shown.is_empty() { p { "The backup has no such messages." } }
             div.chat { (articles(shown, talk.chat.as_ref().is_some_and(|chat| chat.is_group), DOMAIN)) }
             (steps(page, pages, &to))
         };

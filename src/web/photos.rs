@@ -1,7 +1,7 @@
 //! The photos of a backup: a grid for each month with the phone's own thumbnails, albums and
 //! favorites, and a page for each photo or video.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use maud::{Markup, html};
 use super::backup::Inside;
 use super::fail::Fail;
 use super::layout::{encoded, pager, t};
+use super::pack::{self, Wanted};
 use super::query;
 use super::site::{Opened, Site, reading};
 use crate::backup_format::record::file_id;
@@ -105,7 +106,7 @@ fn heading(group: Group) -> String {
 pub(super) struct Albums(Vec<(Album, Vec<usize>)>);
 
 impl Albums {
-    /// Reads the albums. Without a library, there are none.
+    /// Reads the albums. A backup without a photo library has no albums.
     pub(super) fn read(backup: &Backup, roll: &Roll) -> Result<Albums, Fail> {
         let Ok((albums, members)) = library::albums(backup) else {
             return Ok(Albums(Vec::new()));
@@ -129,7 +130,7 @@ enum View {
     Group(usize),
     /// An album: its number.
     Album(usize),
-    /// All favorites.
+    /// The favorites.
     Favorites,
 }
 
@@ -295,9 +296,23 @@ fn grid(
     Ok(html! {
         (choices(site, opened, shelf, view))
         @if shown.is_empty() { p { "There are no photos here." } }
-        ul.grid {
-            @for (number, photo) in &shown {
-                li { (tile(site, opened, photo, &format!("/photo/{number}?{parameter}"))) }
+        @else {
+            form action=(opened.at(site, "/download/photos.zip")) {
+                ul.grid {
+                    @for (number, photo) in &shown {
+                        li {
+                            (tile(site, opened, photo, &format!("/photo/{number}?{parameter}")))
+                            input id={ "n" (number) } type="checkbox" name="n" value=(number)
+                                aria-label={ "Choose " (t(&photo.name)) };
+                        }
+                    }
+                }
+                p.links {
+                    button { "Download the chosen ones" }
+                    a href=(opened.at(site, &format!("/download/photos.zip?{parameter}"))) {
+                        "Download all " (count(numbers.len() as u64)) " as a ZIP file"
+                    }
+                }
             }
         }
         (pager(page, last < numbers.len(), to))
@@ -469,6 +484,53 @@ pub(super) async fn photo(
             wide: true,
         };
         Ok(page.answer(&site))
+    })
+    .await
+}
+
+/// Sends the chosen photos, or all photos of a view, as a ZIP file.
+pub(super) async fn pack(
+    State(site): State<Arc<Site>>,
+    Path(key): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    reading(move || {
+        let opened = site.open(&key)?;
+        let shelf = Shelf::of(&opened)?;
+        let query = query.as_deref();
+        let mut chosen = query::numbers(query, "n");
+        let mut name = "Photos".to_owned();
+        let names_view = ["month", "album", "favorites"].iter();
+        if names_view
+            .clone()
+            .any(|name| query::get(query, name).is_some())
+            && let Some(view) = shelf.view(query)?
+        {
+            let numbers = shelf.numbers(&view);
+            chosen.extend((0..numbers.len()).filter_map(|at| numbers.get(at)));
+            name = shelf.title(&view);
+        }
+        chosen.sort_unstable();
+        chosen.dedup();
+        if chosen.is_empty() {
+            return Err(Fail::NotFound("no photo was chosen"));
+        }
+        let mut files = VecDeque::new();
+        for number in chosen {
+            let photo = shelf.roll.photos.get(number);
+            let photo = photo.ok_or(Fail::NotFound("the backup has no such photo"))?;
+            let stem = shelf.roll.name(photo);
+            files.extend(shelf.roll.files(photo).into_iter().map(|file| {
+                let edited = if file.is_edited { " (edited)" } else { "" };
+                let extension = file.extension.to_ascii_uppercase();
+                Wanted {
+                    name: format!("{stem}{edited}.{extension}"),
+                    domain: file.domain,
+                    path: file.path,
+                }
+            }));
+        }
+        pack::answer(opened, &format!("{name}.zip"), files)
     })
     .await
 }

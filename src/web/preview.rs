@@ -34,7 +34,7 @@ pub(super) fn is_database(head: &[u8]) -> bool {
     head.starts_with(DATABASE)
 }
 
-/// Shows a property list as a tree. `None` if the bytes are none.
+/// Shows a property list as a tree. `None` for other bytes.
 pub(super) fn plist(bytes: &[u8]) -> Option<Markup> {
     let value = bounded_plist::parse(bytes).ok()?;
     let mut left = VALUES;

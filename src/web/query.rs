@@ -11,6 +11,13 @@ pub(super) fn get(query: Option<&str>, name: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// Returns all parameters of this name that are numbers.
+pub(super) fn numbers(query: Option<&str>, name: &str) -> Vec<usize> {
+    let pairs = query.unwrap_or_default().split('&');
+    let values = pairs.filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    values.filter_map(|value| value.parse().ok()).collect()
+}
+
 /// Returns a number, or 0.
 pub(super) fn number(query: Option<&str>, name: &str) -> usize {
     let text = get(query, name);
@@ -72,6 +79,7 @@ mod tests {
         assert_eq!((get(query, "q"), get(None, "d")), (None, None));
         assert_eq!(number(Some("page=12"), "page"), 12);
         assert_eq!(number(Some("page=-1"), "page"), 0);
+        assert_eq!(numbers(Some("n=1&m=2&n=x&n=3"), "n"), [1, 3]);
         let secret = secret(b"a=b&password=p%26%C3%A4+", "password").unwrap();
         assert_eq!(secret.expose(), "p&ä ".as_bytes());
     }

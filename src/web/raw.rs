@@ -145,7 +145,7 @@ fn length(opened: &Opened, item: &Item, plain: &backup::Bytes) -> Result<u64, Fa
 }
 
 /// Returns the header that names a file, with an ASCII name for old browsers (RFC 6266).
-fn disposition(kind: &str, name: &str) -> String {
+pub(super) fn disposition(kind: &str, name: &str) -> String {
     let plain: String = name
         .chars()
         .map(|c| match c {

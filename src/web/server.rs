@@ -33,8 +33,8 @@ use super::listen::{Hosts, Listen, ListenError, Protection};
 use super::login::{self, Login};
 use super::site::{Options, Site, locked};
 use super::{
-    backup, contacts, files, home, live, manage, messages, more, notes, photos, places, query, raw,
-    records, schedule, unlock, whatsapp,
+    backup, changes, contacts, files, home, live, manage, messages, more, notes, photos, places,
+    query, raw, records, report, schedule, search, unlock, whatsapp,
 };
 use crate::store::Store;
 
@@ -286,6 +286,10 @@ fn router(site: &Arc<Site>) -> Router {
         .route(&at("/b/{key}/notes/{row}"), get(notes::note))
         .route(&at("/b/{key}/whatsapp"), get(whatsapp::page))
         .route(&at("/b/{key}/whatsapp/{number}"), get(whatsapp::chat))
+        .route(&at("/b/{key}/download/photos.zip"), get(photos::pack))
+        .route(&at("/b/{key}/search"), get(search::page))
+        .route(&at("/b/{key}/changes"), get(changes::page))
+        .route(&at("/b/{key}/report"), get(report::page))
         .route(&at("/b/{key}/more"), get(more::page))
         .route(&at("/b/{key}/records/{list}"), get(records::page))
         .route(&at("/b/{key}/files"), get(files::page))

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 
 use super::acting::{Acting, Hands};
+use super::changes::Changes;
 use super::contacts::People;
 use super::cookie::Secrets;
 use super::fail::Fail;
@@ -93,6 +94,7 @@ pub(super) struct Opened {
     talks: Slot<Option<Talks>>,
     people: Slot<Option<People>>,
     notes: Slot<Option<Shelf>>,
+    changes: Slot<Option<Changes>>,
     names: Mutex<Names>,
     /// The database whose tables were shown last.
     tables: Mutex<Option<(String, Arc<Mutex<Tables>>)>>,
@@ -151,6 +153,11 @@ impl Opened {
     /// Returns the contacts, if there are any.
     pub(super) fn people(&self) -> Result<Arc<Option<People>>, Fail> {
         self.people.get(|| People::read(&self.backup()))
+    }
+
+    /// Returns what changed since the backup before, if there is one.
+    pub(super) fn changes(&self, site: &Site) -> Result<Arc<Option<Changes>>, Fail> {
+        self.changes.get(|| Changes::read(site, self))
     }
 
     /// Returns the names at which pages of folders begin.
@@ -364,6 +371,7 @@ impl Site {
             talks: Slot::empty(),
             people: Slot::empty(),
             notes: Slot::empty(),
+            changes: Slot::empty(),
             names: Mutex::default(),
             tables: Mutex::default(),
             whatsapp: Slot::empty(),

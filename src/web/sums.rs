@@ -1,5 +1,5 @@
-//! What a page about a whole backup needs of all files: the space that they use, and what is
-//! missing. A thread adds it up, so that the page need not wait.
+//! Adds up all files of a backup: the space that they use, and what is missing. A thread does it,
+//! so that the page need not wait.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -33,11 +33,11 @@ enum State {
     Failed(String),
 }
 
-/// What is known of all files of a backup.
+/// The sums of a backup.
 pub(super) struct Known {
     /// The space that kinds and apps use.
     pub(super) usage: usage::Report,
-    /// What the backup lacks.
+    /// Data that the backup lacks.
     pub(super) missing: Vec<Gap>,
 }
 

@@ -9,19 +9,17 @@ Markdown. Times depend on the machine; those of `files` are ratios.
 """
 
 import argparse
-import functools
 import hashlib
 import http.client
-import http.server
 import os
 import plistlib
 import random
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -67,6 +65,11 @@ class Pages:
         self.get(f"{self.home}phone/{udid}")
         links = [part.split('"')[0] for part in self.body.decode().split('href="')[1:]]
         return [link for link in links if "/b/" in link][number]
+
+    def processor(self):
+        """Returns the processor seconds of the server. They say more than its times on a busy machine."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self):
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -173,6 +176,12 @@ def photos_of(backup):
     return len(paths)
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def new_store(folder):
     store = folder / "store"
     (store / ".idev-backup").mkdir(parents=True)
@@ -188,7 +197,7 @@ def first(ours, folder, runs):
     photos = photos_of(store / UDIDS[1])
     print(f"\n### First views: 1,000,000 files, 1,000,000 messages; {photos:,} photos\n")
     print("Milliseconds until the whole page was there. `first`: the server has just started.\n")
-    print("| page | first | again | peak |\n|---|---|---|---|")
+    print("| page | first | of the processor | again | peak |\n|---|---|---|---|---|")
     large, small = UDIDS
     views = [
         ("the backup", large, ""), ("domains", large, "/files"), ("the camera roll's files", large, "/files?d=CameraRollDomain"),
@@ -199,15 +208,17 @@ def first(ours, folder, runs):
         ("photos", small, "/photos"), ("a month of photos", small, "/photos?month=2020-05"), ("favorites", small, "/photos?favorites=1"),
     ]  # fmt: skip
     for name, udid, path in views:
-        begun, again, peak = [], [], 0
+        begun, cost, again, peak = [], [], [], 0
         for _ in range(runs):
             pages = Pages(ours, store)
             backup = pages.backup(udid)
+            before = pages.processor()
             begun.append(pages.get(backup + path))
+            cost.append(pages.processor() - before)
             again.append(pages.get(backup + path))
             peak = max(peak, pages.memory())
             pages.end()
-        print(f"| {name} | {min(begun) * 1000:.0f} | {min(again) * 1000:.0f} | {peak} MiB |", flush=True)
+        print(f"| {name} | {min(begun) * 1000:.0f} | {min(cost) * 1000:.0f} | {min(again) * 1000:.0f} | {peak} MiB |", flush=True)
 
 
 def files(ours, folder, runs):
@@ -226,10 +237,10 @@ def files(ours, folder, runs):
     source.write_bytes(b"\0\0\0\x20ftypisom" + os.urandom(1 << 20) * 2048)
     store_file(backup, "CameraRollDomain", "Media/DCIM/999APPLE/IMG_9999.MOV", source)
     film = hashlib.sha1(b"CameraRollDomain-Media/DCIM/999APPLE/IMG_9999.MOV").hexdigest()
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(backup))
-    handler.func.protocol_version, handler.func.log_message = "HTTP/1.1", lambda *_: None
-    plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=plain.serve_forever, daemon=True).start()
+    # A process of its own: a thread would share the interpreter with the client.
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--protocol", "HTTP/1.1", "--directory", str(backup)]
+    plain = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     pages = Pages(ours, store)
     address = pages.backup(UDIDS[0])
 
@@ -248,12 +259,13 @@ def files(ours, folder, runs):
         ours_, others = [], []
         for _ in range(runs):
             ours_.append(all_of(pages.host, [f"{address}/raw/{name}" for name in of], pages.cookie))
-            others.append(all_of("127.0.0.1:%d" % plain.server_port, [f"/{name[:2]}/{name}" for name in of], {}))
+            others.append(all_of(f"127.0.0.1:{port}", [f"/{name[:2]}/{name}" for name in of], {}))
         assert {length for _, length in ours_} == {length for _, length in others}
         one, other = min(ours_)[0], min(others)[0]
         print(f"| {what} | {one:.2f} s | {other:.2f} s | {other / one:.2f} |", flush=True)
     pages.end()
-    plain.shutdown()
+    plain.terminate()
+    plain.wait()
 
 
 def start(ours, folder, runs):
@@ -275,9 +287,8 @@ def start(ours, folder, runs):
         pages = Pages(ours, store)
         pages.get(pages.home)
         seconds.append(time.monotonic() - pages.begun)
-        found = sum(len([part for part in pages.body.decode().split() if part == "backups"]) for _ in (0,))
         pages.end()
-    print(f"\n### Start\n\nFrom the start of `open` to the first page of 90 snapshots: {min(seconds) * 1000:.0f} ms ({found} phones' lists).")
+    print(f"\n### Start\n\nFrom the start of `open` to the first page of 90 snapshots: {min(seconds) * 1000:.0f} ms.")
 
 
 def main():

@@ -14,7 +14,7 @@ use crate::reader::backup::Backup;
 const FEW: i64 = 50_000;
 
 impl Messages {
-    /// Begins to count the steps of queries anew, for a database that stays open for long.
+    /// Counts the steps of queries from zero again, for a database that stays open for long.
     pub(crate) fn renew(&self) {
         self.db.renew();
     }
@@ -36,16 +36,18 @@ impl Messages {
         Messages::open_with(backup, None)
     }
 
-    /// Returns the times of the last messages of conversations.
+    /// Returns the times of the last messages of conversations. A recently deleted message counts
+    /// only in a conversation without others.
     pub(crate) fn lasts(&self, chats: &[Chat]) -> Result<Vec<Option<Time>>, Error> {
         let failed = |e| self.db.failed(e);
         let mut lasts = vec![None; chats.len()];
         let mut slow = Vec::new();
         if self.has_index()? {
+            // Any text, which a damaged row can have, sorts behind all numbers.
             let edge = |order| {
                 let sql = format!(
-                    "SELECT message_date FROM chat_message_join WHERE chat_id = ?1
-                     ORDER BY message_date {order} LIMIT 1"
+                    "SELECT message_date FROM chat_message_join
+                     WHERE chat_id = ?1 AND message_date < '' ORDER BY message_date {order} LIMIT 1"
                 );
                 self.db.connection().prepare(&sql).map_err(failed)
             };

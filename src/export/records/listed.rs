@@ -38,9 +38,9 @@ pub(crate) const LISTS: &[(List, &str, &str)] = &[
     (List::History, "history", "Safari: history"),
 ];
 
-/// A record.
+/// One record of a list.
 pub(crate) struct Listed {
-    /// What a page shows.
+    /// Texts that a page shows.
     pub(crate) shown: Shown,
     /// The reasons to doubt it.
     pub(crate) doubts: Vec<String>,
