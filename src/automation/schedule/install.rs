@@ -113,14 +113,19 @@ pub(crate) fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<P
             Ok(Some(path))
         }
         Kind::Task => {
+            // Windows neither replaces a file that is open nor lets every program read one, so the
+            // file is written in place and closed before schtasks starts.
             let file = tempfile::Builder::new().suffix(".xml").tempfile();
-            let file = file.map_err(|e| failed("write a file for schtasks", &e))?;
-            write(file.path(), &windows::encoded(&windows::task(job)))?;
+            let written = file.and_then(|mut file| {
+                file.write_all(&windows::encoded(&windows::task(job)))?;
+                Ok(file.into_temp_path())
+            });
+            let path = written.map_err(|e| failed("write a file for schtasks", &e))?;
             let name = windows::task_name(&job.name);
             let mut command = child::command("schtasks");
             run(command
                 .args(["/Create", "/F", "/TN", &name, "/XML"])
-                .arg(file.path()))?;
+                .arg(&path))?;
             Ok(None)
         }
     }
