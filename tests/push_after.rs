@@ -344,3 +344,60 @@ fn age_of_last_copy_is_reported() {
         ran.all()
     );
 }
+
+#[test]
+fn verify_reads_a_copy_in_the_repository() {
+    let Some(elsewhere) = Elsewhere::new() else {
+        return;
+    };
+    elsewhere.run(&["create"], 0);
+    let verify = ["verify", "--from", "repository", "--json"];
+    let proof = elsewhere.run(&verify, 0).object("copy_verified");
+    let backup = &elsewhere.rig.store.snapshots().unwrap()[0];
+    assert_eq!(proof["damage"], 0);
+    assert_eq!(proof["backup"], backup.id().as_str());
+    let sums = fs::read_to_string(backup.sums().unwrap()).unwrap();
+    assert_eq!(proof["read_files"], sums.lines().count());
+
+    // restic pushes a backup again in which one file was altered, one removed and one added.
+    let to = elsewhere.rig.dir.path().join("altered");
+    elsewhere.restic(&["restore", "latest", "--target", to.to_str().unwrap()]);
+    let paths: Vec<&str> = sums
+        .lines()
+        .map(|line| line.split_once("  ").unwrap().1)
+        .collect();
+    fs::write(to.join(paths[0]), "altered").unwrap();
+    fs::remove_file(to.join(paths[1])).unwrap();
+    fs::write(to.join("zz"), "added").unwrap();
+    let stored: Value = serde_json::from_str(&elsewhere.restic(&["snapshots", "--json"])).unwrap();
+    let tags: Vec<String> = serde_json::from_value(stored[0]["tags"].clone()).unwrap();
+    let id = stored[0]["id"].as_str().unwrap();
+    let output = Command::new("restic")
+        .current_dir(&to)
+        .args(["--no-cache", "-r"])
+        .arg(&elsewhere.repository)
+        .arg("--password-file")
+        .arg(&elsewhere.password)
+        .args(["backup", ".", "--tag", &tags.join(",")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    elsewhere.restic(&["forget", id]);
+    let proof = elsewhere.run(&verify, 1).object("copy_verified");
+    let found: Vec<(&str, &str)> = (proof["findings"].as_array().unwrap().iter())
+        .map(|one| {
+            (
+                one["wrong"].as_str().unwrap(),
+                one["file"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let wanted = [
+        ("different", paths[0]),
+        ("missing", paths[1]),
+        ("unlisted", "zz"),
+    ];
+    assert_eq!(found, wanted);
+    let ran = elsewhere.run(&["verify", "--from", "repository"], 1);
+    assert!(ran.out.contains("DAMAGED"), "{}", ran.all());
+}

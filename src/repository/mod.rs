@@ -13,8 +13,10 @@ mod engine;
 mod error;
 mod list;
 mod problem;
+mod proof;
 mod push;
 mod restic;
+mod tar;
 
 pub use access::{Access, Location, Waits};
 pub use copy::Copy;
@@ -22,5 +24,6 @@ pub use engine::{Checked, Data, Engine, Key, Node, Pushed, Share, Stored};
 pub use error::Error;
 pub use list::{Listing, OfPhone, list};
 pub use problem::Problem;
+pub use proof::{CopyFinding, Proof, Wrong, prove};
 pub use push::{After, Push, PushReport, PushedBackup, Skipped, push};
 pub use restic::{OLDEST, Restic, Version};

@@ -1,6 +1,7 @@
 //! `idev-backup verify`
 
 mod all;
+mod copied;
 
 use clap::Args;
 use idev_backup::base::cancel::CancelToken;
@@ -12,6 +13,7 @@ use idev_backup::verify::{self, Depth, Options, Repair, Report, Sample};
 use crate::cli::args::device::OfPhoneArgs;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::password::PasswordArgs;
+use crate::cli::args::repository::RepositorySettings;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::ctrl_c::{self, interrupt};
 use crate::cli::failure::Failure;
@@ -56,6 +58,11 @@ pub struct Verify {
     /// Repair damaged files from other snapshots of the phone that have them intact
     #[arg(long, conflicts_with = "sample")]
     repair: bool,
+    /// Where the backup is: `repository` reads all of it in the repository, without pulling it
+    #[arg(long, value_name = "PLACE", value_parser = ["store", "repository"], default_value = "store", hide_default_value = true, conflicts_with_all = ["all", "quick", "deep", "sample", "repair"])]
+    from: String,
+    #[command(flatten)]
+    repository: RepositorySettings,
     #[command(flatten)]
     password: PasswordArgs,
     #[command(flatten)]
@@ -92,6 +99,9 @@ impl Verify {
         let show = Show::new(self.output.style());
         if self.all {
             return self.run_all(&show);
+        }
+        if self.from == "repository" {
+            return copied::run(self, &show);
         }
         let watch = show.watch(None, None);
         let checked = self.check_named(&watch);
