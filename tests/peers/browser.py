@@ -385,10 +385,12 @@ class Judge:
             stops = "a[href], button, input:not([type=hidden]), summary, video, audio, [tabindex='0']"
             count = tools.value(f"[...document.querySelectorAll({json.dumps(stops)})].filter(e => e.checkVisibility()).length")
             tools.value("window.reached = new Set()")
-            for _ in range(min(count, 40)):
+            # A field for a time, a video and a sound have stops of their own, and show the focus there.
+            inside = 8 * tools.value("document.querySelectorAll('audio, video, input[type=time]').length")
+            for _ in range(min(count, 40) + inside):
                 tools.key("Tab")
                 outline = tools.value(
-                    "(e => { reached.add(e); return e === document.body ? 'body' : getComputedStyle(e).outlineStyle; })(document.activeElement)"
+                    "(e => { reached.add(e); return e === document.body || e.matches('audio, video, [type=time]') ? 'body' : getComputedStyle(e).outlineStyle; })(document.activeElement)"
                 )
                 check(outline in ("solid", "auto", "body"), f"{addresses[-1]}: the focus is shown as {outline}")
             reached = tools.value("reached.size")
