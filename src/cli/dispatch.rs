@@ -95,6 +95,7 @@ impl Command {
             Command::Create(create) => Some(&mut create.backup.keep),
             Command::Watch(watch) => Some(&mut watch.backup.keep),
             Command::Prune(prune) => Some(&mut prune.keep),
+            Command::Repository(repository) => repository.keep(),
             _ => None,
         }
     }
@@ -293,6 +294,7 @@ const EXPERT: &[&str] = &[
     "repository_password_command",
     "repository_password_keyring",
     "repository_patience",
+    "repository_retry",
     "restic",
     "restic_option",
     "limit_download",

@@ -73,6 +73,7 @@ pub fn adopt(
     let wanted = Wanted {
         udid,
         from,
+        origin: None,
         sums: None,
         damage: quick.damage,
         date: date_of(from),
@@ -122,6 +123,7 @@ pub fn copy(chosen: &Chosen, target: &Store, monitor: &dyn Monitor) -> Result<Ca
     let wanted = Wanted {
         udid: from.udid().clone(),
         from: from.path(),
+        origin: None,
         sums,
         damage: 0,
         date: date_of(from.path()),
@@ -130,6 +132,38 @@ pub fn copy(chosen: &Chosen, target: &Store, monitor: &dyn Monitor) -> Result<Ca
         note,
     };
     take(target, wanted, monitor)
+}
+
+/// Takes a backup that was fetched into a folder of the store's own, and moves its files into the
+/// store. `origin` says where it came from.
+pub(crate) fn take_over(
+    store: &Store,
+    from: &Snapshot,
+    origin: &str,
+    monitor: &dyn Monitor,
+) -> Result<Came, Error> {
+    let sums = expected_of(from)?;
+    let is_proven = sums.as_ref().is_some_and(|sums| sums.is_proven);
+    let wanted = Wanted {
+        udid: from.udid().clone(),
+        from: from.path(),
+        origin: Some(origin),
+        sums,
+        damage: 0,
+        date: date_of(from.path()),
+        stamp: from.beside().and_then(|_| from.stamp()),
+        report: from.report(),
+        note: Note {
+            // The retention rules must not drop an older backup that was just fetched.
+            pinned: true,
+            verified: is_proven.then(|| Verified {
+                time: time::rfc3339(SystemTime::now()),
+                how: "bytes".to_owned(),
+            }),
+            ..Note::default()
+        },
+    };
+    take(store, wanted, monitor)
 }
 
 /// Returns the list of hashes that a copy of a snapshot must match.
@@ -151,6 +185,8 @@ fn expected_of(from: &Snapshot) -> Result<Option<Expected>, Error> {
 struct Wanted<'a> {
     udid: Udid,
     from: &'a Path,
+    /// Where it was fetched from, if the folder is one of ours, whose files are moved.
+    origin: Option<&'a str>,
     /// Hashes that the copy must match.
     sums: Option<Expected>,
     /// Amount of damage that is known and accepted, counted in findings.
@@ -160,6 +196,16 @@ struct Wanted<'a> {
     /// Report of the run that made the backup.
     report: Option<PathBuf>,
     note: Note,
+}
+
+impl Wanted<'_> {
+    /// Returns the place from which the backup comes, for people.
+    fn source(&self) -> String {
+        match self.origin {
+            Some(origin) => origin.to_owned(),
+            None => self.from.display().to_string(),
+        }
+    }
 }
 
 fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Error> {
@@ -189,7 +235,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
         }
         let why = format!(
             "{} is already in this store, as {}",
-            wanted.from.display(),
+            wanted.source(),
             same.path().display()
         );
         return Ok(Came::There {
@@ -202,6 +248,9 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
     let as_current = current.is_none_or(|current| date_of(current.path()) < wanted.date);
 
     let mut import = Import::begin(store, &wanted.udid, lock, wanted.from, wanted.sums.as_ref())?;
+    if wanted.origin.is_some() {
+        import = import.moving();
+    }
     let copied = copy_files(&mut import, &wanted, monitor)?;
     if wanted.sums.as_ref().is_some_and(|sums| !sums.is_proven) {
         monitor.problem(Problem::Unproven.into());
@@ -231,18 +280,24 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
     monitor.phase(Phase::Sealing);
     let moment = |time| jiff::Timestamp::try_from(time).unwrap_or_default();
     let placing = Placing {
-        stamp: wanted.stamp.unwrap_or_else(|| stamp_of(wanted.date)),
+        stamp: wanted
+            .stamp
+            .clone()
+            .unwrap_or_else(|| stamp_of(wanted.date)),
         date: moment(wanted.date),
         now: moment(SystemTime::now()),
         as_current,
     };
-    let (path, untidy) = import.seal(&placing, &report, &wanted.note)?;
+    let mut note = wanted.note.clone();
+    // No rule drops the current backup, and later it is one like the others.
+    note.pinned &= !(as_current && wanted.origin.is_some());
+    let (path, untidy) = import.seal(&placing, &report, &note)?;
     if let Some(e) = untidy {
         monitor.problem(Problem::NotTidied(e).into());
     }
     Ok(Came::Taken(Box::new(Taken {
         udid: wanted.udid.to_string(),
-        from: wanted.from.display().to_string(),
+        from: wanted.source(),
         path: path.display().to_string(),
         current: as_current,
         copied,
@@ -336,7 +391,7 @@ fn describe(wanted: &Wanted, checked: &verify::Report, copied: &Copied) -> Vec<u
             "ios": info.product_version,
         },
         "made_by": concat!("idev-backup ", env!("CARGO_PKG_VERSION")),
-        "taken_from": wanted.from.display().to_string(),
+        "taken_from": wanted.source(),
         "finished": time::rfc3339(SystemTime::now()),
         "encrypted": checked.encrypted,
         "files": checked.files,

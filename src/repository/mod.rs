@@ -8,22 +8,28 @@
 //! store. Its tags identify the backup; [`Copy`] holds them as fields.
 
 mod access;
+mod choose;
 mod copy;
 mod engine;
 mod error;
+mod forget;
 mod list;
 mod problem;
 mod proof;
+mod pull;
 mod push;
 mod restic;
 mod tar;
 
 pub use access::{Access, Location, Waits};
+pub use choose::{Choice, choose};
 pub use copy::Copy;
 pub use engine::{Checked, Data, Engine, Key, Node, Pushed, Share, Stored};
 pub use error::Error;
+pub use forget::{Fate, Forget, Forgotten, forget};
 pub use list::{Listing, OfPhone, list};
 pub use problem::Problem;
 pub use proof::{CopyFinding, Proof, Wrong, prove};
+pub use pull::pull;
 pub use push::{After, Push, PushReport, PushedBackup, Skipped, push};
 pub use restic::{OLDEST, Restic, Version};

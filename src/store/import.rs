@@ -54,6 +54,8 @@ pub struct Import {
     listing: Option<Listing>,
     tally: Tally,
     doubts: Vec<String>,
+    /// True if the files are moved, because the source is a folder of ours.
+    moves: bool,
     _lock: Lock,
 }
 
@@ -137,8 +139,15 @@ impl Import {
             listing: None,
             tally: Tally::default(),
             doubts: Vec::new(),
+            moves: false,
             _lock: lock,
         })
+    }
+
+    /// Moves the files instead of copying them. The source must be a folder of ours on the same disk.
+    pub(crate) fn moving(mut self) -> Import {
+        self.moves = true;
+        self
     }
 
     /// Returns the folder of the copy, in Apple's layout.
@@ -266,6 +275,9 @@ impl Import {
         kind: &mut CloneKind,
     ) -> Result<Hash, Error> {
         let from = self.from.join(path);
+        if self.moves {
+            return self.take_in(&from, to, wanted);
+        }
         let incoming = self.folder.join("incoming.partial");
         let failed = |e| Error::io("copy", &from, e);
         disk::remove_if_there(&incoming).map_err(failed)?;
@@ -283,6 +295,22 @@ impl Import {
         Ok(hash)
     }
 
+    /// Moves one file into place, after its bytes were compared with their hash.
+    fn take_in(&self, from: &Path, to: &Path, wanted: Option<&Hash>) -> Result<Hash, Error> {
+        let (hash, _) = hash_file(from)?;
+        if wanted.is_some_and(|wanted| *wanted != hash) {
+            return Err(Error::Damaged {
+                path: from.to_path_buf(),
+                why: "its bytes are not those that were received (SHA256SUMS)".to_owned(),
+            });
+        }
+        if let Some(parent) = to.parent() {
+            disk::make_private_dirs(parent)?;
+        }
+        fs::rename(from, to).map_err(|e| Error::io("put in place", to, e))?;
+        Ok(hash)
+    }
+
     /// Makes the copy durable and puts it in its place: as the current backup, or under its archive
     /// name. Returns its path, and the first error of tidying up afterwards.
     pub(crate) fn seal(
@@ -295,7 +323,8 @@ impl Import {
         let (own, beside) = (store.own_of(udid), self.folder.join("beside"));
         // The source must not have changed during the copy, and the metadata copies beside it must
         // match both the copy and the source.
-        if !has_its_copies(&beside, &self.backup())? || !has_its_copies(&beside, &self.from)? {
+        let is_as_copied = |folder: &Path| has_its_copies(&beside, folder);
+        if !is_as_copied(&self.backup())? || !(self.moves || is_as_copied(&self.from)?) {
             return Err(Error::Damaged {
                 path: self.from.clone(),
                 why: "it has no Status.plist and Info.plist, or another program changed it while it was copied".to_owned(),

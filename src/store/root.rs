@@ -128,7 +128,7 @@ impl Store {
         Ok(())
     }
 
-    fn at(root: &Path) -> Store {
+    pub(super) fn at(root: &Path) -> Store {
         Store {
             root: root.to_path_buf(),
             planned: None,

@@ -345,7 +345,7 @@ pub(super) fn stamped(own: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Returns true for text of the form `YYYYMMDD-HHMMSS`.
-pub(super) fn is_stamp(text: &str) -> bool {
+pub(crate) fn is_stamp(text: &str) -> bool {
     let digits = |part: &str, n| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());
     text.split_once('-')
         .is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))

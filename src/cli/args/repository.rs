@@ -75,6 +75,9 @@ pub struct RepositoryArgs {
     /// Give up if restic shows no progress for this long
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_REPOSITORY_PATIENCE", default_value = PATIENCE, value_parser = value_parsers::repository_patience)]
     repository_patience: std::time::Duration,
+    /// Try again up to N times after a lost connection
+    #[arg(long, value_name = "N", default_value = "3", value_parser = value_parsers::count)]
+    repository_retry: u32,
 }
 
 /// The same options for commands that work on a repository only if the settings say so. The help
@@ -183,6 +186,7 @@ impl RepositoryArgs {
         access.limit_download = self.limit_download;
         access.waits = Waits {
             silence_max: self.repository_patience,
+            retries: self.repository_retry,
             ..Waits::default()
         };
         access

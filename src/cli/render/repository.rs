@@ -2,7 +2,8 @@
 
 use idev_backup::base::time;
 use idev_backup::base::units::{count, counted, size};
-use idev_backup::repository::{Checked, Copy, Listing, OfPhone, PushReport};
+use idev_backup::repository::{Checked, Copy, Forgotten, Listing, OfPhone, PushReport};
+use idev_backup::store::retention::Why;
 
 use crate::cli::render::{output, table};
 
@@ -108,4 +109,38 @@ fn row(phone: &OfPhone, copy: &Copy) -> Vec<String> {
         copy.host.clone(),
         copy.snapshot.chars().take(ID_SHOWN).collect(),
     ]
+}
+
+/// Prints which copies stay, and why.
+pub fn forgotten(report: &Forgotten) {
+    let heads = ["PHONE", "MADE", "WHAT", "ID", "WHY"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for fate in &report.copies {
+        let copy = &fate.copy;
+        let words: Vec<&str> = fate.why.iter().map(Why::words).collect();
+        rows.push(vec![
+            copy.name.clone().unwrap_or_else(|| copy.udid.clone()),
+            time::when(&copy.time.to_string()),
+            if fate.keep { "keep" } else { "forget" }.to_owned(),
+            copy.snapshot.chars().take(ID_SHOWN).collect(),
+            if fate.keep {
+                words.join(", ")
+            } else {
+                "no rule keeps it".to_owned()
+            },
+        ]);
+    }
+    if rows.len() > 1 {
+        table::grouped(&rows)
+            .iter()
+            .filter(|line| !line.is_empty())
+            .for_each(|line| output::lines(line));
+    }
+    let number = counted(report.forgotten, "backup");
+    let policy = &report.policy;
+    output::line(&if report.dry_run {
+        format!("{number} would be forgotten ({policy}). Nothing was changed.")
+    } else {
+        format!("{number} forgotten ({policy}).")
+    });
 }

@@ -24,18 +24,25 @@ pub fn reported(
     let watch = show.watch(None, None);
     let taken = job(&watch);
     watch.finish();
-    let taken = match taken {
-        Err(e) => return output::failure(&e, None, style == Style::Json),
-        Ok(Came::There { udid, why }) => {
-            skipped(Some(udid.as_str()), "", &why, style);
+    match taken {
+        Err(e) => output::failure(&e, None, style == Style::Json),
+        Ok(taken) => came(event, &taken, &watch, style),
+    }
+}
+
+/// Reports a backup that was taken, or was there before, and returns the exit code.
+pub fn came(event: &str, came: &Came, watch: &Watch<'_>, style: Style) -> u8 {
+    let taken = match came {
+        Came::There { udid, why } => {
+            skipped(Some(udid.as_str()), "", why, style);
             return exit::DONE;
         }
-        Ok(Came::Taken(taken)) => taken,
+        Came::Taken(taken) => taken,
     };
     match style {
-        Style::Json => output::object(event, Some(&taken.udid), &taken),
+        Style::Json => output::object(event, Some(&taken.udid), taken),
         Style::Quiet => {}
-        Style::People => tell(&taken),
+        Style::People => tell(taken),
     }
     match (taken.damage, watch.problems()) {
         (0, 0) => exit::DONE,

@@ -249,6 +249,8 @@ fn said(stderr: &str, is_damage: bool, access: &Access) -> String {
     };
     let fatal = || lines().find(|line| line.starts_with("Fatal:"));
     let first = || lines().find(|line| !line.starts_with("Fatal:"));
+    // "There were 3 errors" gives no reason.
+    let is_damage = is_damage || fatal().is_some_and(|line| line.contains("There were"));
     let chosen = if is_damage {
         first().or_else(fatal)
     } else {

@@ -8,7 +8,7 @@ mod process;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -179,8 +179,7 @@ fn version(access: &Access) -> Result<Version, Error> {
     }
     let mut access = access.clone();
     access.waits.silence_max = access.waits.silence_max.min(ANSWER_WAIT);
-    let mut call = Call::new("ask for the version of restic", ["version"]);
-    call.is_watched = true;
+    let call = Call::new("ask for the version of restic", ["version"]);
     let mut answer = Answer(Vec::new());
     let ended = run_alone(&access, &call, &mut answer)?;
     let said = String::from_utf8_lossy(&answer.0).into_owned();
@@ -310,7 +309,6 @@ impl Engine for Restic {
         }
         call.folder = Some(data.folder);
         call.is_right = data.is_right;
-        call.is_watched = true;
         self.run(monitor, || {
             let mut pushing = Pushing::new(doing, monitor);
             let ended = run(&self.access, &call, &mut pushing)?;
@@ -356,10 +354,13 @@ impl Engine for Restic {
         let rest = ["--", snapshot, folder].map(OsString::from);
         call.args.extend(rest);
         let doing = call.doing;
+        let itself = folder.trim_end_matches('/');
         self.lines(&call, &Silent, |line| {
             let node: NodeLine = parsed(doing, line)?;
-            // The first line describes the snapshot.
-            if node.struct_type == "node" {
+            // The first line describes the snapshot. The folder itself and those around it follow.
+            let is_below = node.path.strip_prefix(itself);
+            let is_below = is_below.is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'));
+            if node.struct_type == "node" && is_below {
                 each(Node {
                     path: node.path,
                     is_folder: node.kind == "dir",
@@ -401,6 +402,8 @@ impl Engine for Restic {
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
         let mut call = Call::new("restore the snapshot", ["restore"]);
+        // Versions before 0.17 show no progress.
+        call.is_watched = false;
         if self.version >= Version(0, 17, 0) {
             // Files that an interrupted run has written are compared and not fetched again.
             call.args
@@ -413,7 +416,15 @@ impl Engine for Restic {
         call.args.push("--target".into());
         call.args.push(to.into());
         call.args.extend(["--", snapshot].map(OsString::from));
-        self.spoken(&call, monitor).map(drop)
+        let restored = self.spoken(&call, monitor).map(drop);
+        // What is full is the disk of this computer.
+        restored.map_err(|e| match e {
+            Error::Full { said, .. } => Error::Io {
+                doing: call.doing,
+                cause: io::Error::new(io::ErrorKind::StorageFull, said),
+            },
+            e => e,
+        })
     }
 
     fn forget(&self, snapshots: &[String]) -> Result<(), Error> {
@@ -466,6 +477,7 @@ impl Engine for Restic {
     fn mount(&self, at: &Path, monitor: &dyn Monitor) -> Result<(), Error> {
         let mut call = Call::new("mount the repository", ["mount", "--no-lock", "--"]);
         call.args.push(at.into());
+        call.is_watched = false;
         let mut spoken = Spoken::new(monitor);
         self.lines(&call, monitor, |line| spoken.line(line))
             .map(drop)

@@ -43,7 +43,7 @@ impl Call<'_> {
             args: args.iter().map(OsString::from).collect(),
             folder: None,
             is_right: &|| true,
-            is_watched: false,
+            is_watched: true,
         }
     }
 }

@@ -1,11 +1,18 @@
 //! `idev-backup repository`
 
 mod check;
+mod forget;
 mod init;
+mod key;
 mod list;
+mod mount;
+mod pull;
 mod push;
+mod unlock;
 
 use clap::{Args, Subcommand};
+
+use crate::cli::args::keep::KeepArgs;
 
 /// Keep copies of backups elsewhere, encrypted and without duplicates, in a restic repository
 ///
@@ -27,9 +34,22 @@ enum Wanted {
     Push(push::Push),
     List(list::List),
     Check(check::Check),
+    Pull(pull::Pull),
+    Forget(forget::Forget),
+    Unlock(unlock::Unlock),
+    Key(key::KeyCommand),
+    Mount(mount::Mount),
 }
 
 impl RepositoryCommand {
+    /// Returns the retention rules, if the command drops copies.
+    pub(crate) fn keep(&mut self) -> Option<&mut KeepArgs> {
+        match &mut self.wish {
+            Wanted::Forget(forget) => Some(&mut forget.keep),
+            _ => None,
+        }
+    }
+
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         match &self.wish {
@@ -37,6 +57,11 @@ impl RepositoryCommand {
             Wanted::Push(c) => c.run(),
             Wanted::List(c) => c.run(),
             Wanted::Check(c) => c.run(),
+            Wanted::Pull(c) => c.run(),
+            Wanted::Forget(c) => c.run(),
+            Wanted::Unlock(c) => c.run(),
+            Wanted::Key(c) => c.run(),
+            Wanted::Mount(c) => c.run(),
         }
     }
 }
