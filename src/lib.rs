@@ -56,8 +56,8 @@
 //! one. [`content`] reads messages and contacts as records. The phone's side is [`transport`],
 //! [`device`] and [`mobilebackup`]; the disk's side is [`backup_format`], [`reader`], [`content`],
 //! [`export`], [`store`], [`verify`] and [`history`]; [`backup`], [`encryption`], [`restore`],
-//! [`doctor`], [`automation`] and [`repository`] join them. Each module has its own error type, and [`FailureKind`]
-//! names the kinds of failure that a caller can distinguish.
+//! [`doctor`], [`automation`] and [`repository`] join them. Each module has its own error type, and
+//! [`FailureKind`] names the kinds of failure that a caller can distinguish.
 //!
 //! All calls block. A [`CancelToken`] ends every wait, and a [`Monitor`] receives progress and
 //! problems.

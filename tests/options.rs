@@ -252,9 +252,16 @@ fn wrong_values_of_variables_are_named() {
         let help = runs(&rig, &[command, "--help"], 0).out;
         let variables = help.split("[env: ").skip(1);
         for variable in variables.map(|rest| rest.split(['=', ']']).next().unwrap().to_owned()) {
-            let takes_any_text = ["HOOKS_ON_", "STORE", "CONFIG", "LOG_FILE", "DEVICE"]
-                .iter()
-                .any(|part| variable.contains(part));
+            let takes_any_text = [
+                "HOOKS_ON_",
+                "STORE",
+                "CONFIG",
+                "LOG_FILE",
+                "DEVICE",
+                "PUSH_IF",
+            ]
+            .iter()
+            .any(|part| variable.contains(part));
             if takes_any_text {
                 continue;
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -44,7 +45,11 @@ impl Off {
     /// Returns a rig with a backup, and a repository that is empty.
     fn made(backups: usize) -> Off {
         let off = Off::with(Rig::new());
-        for _ in 0..backups {
+        for number in 0..backups {
+            if number > 0 {
+                // Backups of the same second have no order in a repository.
+                std::thread::sleep(Duration::from_millis(1010));
+            }
             off.rig.create();
         }
         let init = off.run(&["init"]);
@@ -203,7 +208,7 @@ fn pulled_backup_is_whole_and_sealed() {
     assert_eq!(off.run(&["push", "--no-check"]).code, 0);
     let target = off.rig.dir.path().join("elsewhere");
     let to = target.to_str().unwrap();
-    let pull = |name: &str| off.run(&["pull", name, "--to", to, "--new-store", "--json"]);
+    let pull = |name: &str| off.run(&["pull", name, "--store", to, "--new-store", "--json"]);
     let all = off.rig.store.snapshots().unwrap();
     for (at, snapshot) in all.iter().enumerate() {
         let ran = pull(snapshot.id().as_str());
@@ -254,7 +259,7 @@ fn backups_pushed_by_restic_are_pulled() {
     );
     let target = off.rig.dir.path().join("elsewhere");
     let to = target.to_str().unwrap();
-    let ran = off.run(&["pull", &id[..8], "--to", to, "--new-store"]);
+    let ran = off.run(&["pull", &id[..8], "--store", to, "--new-store"]);
     assert_eq!(ran.code, 0, "{}", ran.all());
     let store = idev_backup::store::Store::open(&target).unwrap();
     let trees = |store: &idev_backup::store::Store| -> Vec<_> {
@@ -288,7 +293,7 @@ fn damaged_pull_leaves_the_store_unchanged() {
     let ran = off.run(&[
         "pull",
         "latest",
-        "--to",
+        "--store",
         target.to_str().unwrap(),
         "--new-store",
     ]);

@@ -552,7 +552,7 @@ fn program_refuses_open_servers() {
         0
     );
     refused(&["--listen", "0.0.0.0:0"], "--certificate");
-    refused(&["--behind-proxy", "127.0.0.1"], "--name");
+    refused(&["--behind-proxy", "127.0.0.1"], "--hostname");
     let absent = rig.dir.path().join("absent");
     let absent = absent.to_str().unwrap();
     refused(

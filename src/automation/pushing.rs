@@ -43,7 +43,7 @@ impl PushConditions {
     }
 }
 
-/// Returns the wait after so many failed pushes in a row.
+/// Returns the wait after this number of failed pushes in a row.
 pub fn wait_after(failures: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
     WAIT_FIRST.saturating_mul(doubled).min(WAIT_MAX)

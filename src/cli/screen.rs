@@ -39,7 +39,7 @@ pub fn advice(word: &str) -> Option<&'static str> {
         "configure" | "settings" => {
             "`idev-backup setup` asks a few questions, `config` shows and changes all settings"
         }
-        "web" | "serve" | "browse" | "gui" => "`idev-backup open` shows the backups in a browser",
+        "web" | "browse" | "gui" => "`idev-backup open` shows the backups in a browser",
         "mount" => "`idev-backup extract --to FOLDER` writes the files of a backup to a folder",
         "grep" => {
             "`idev-backup search TEXT` searches messages and other content, `find PATTERN` finds files"

@@ -81,8 +81,8 @@ impl Records {
         Err(Error::NotPaired)
     }
 
-    /// Returns the phones whose record can be found: in our folder, and in that of a daemon. A daemon
-    /// itself does not list its records.
+    /// Returns the phones whose record can be found: in our folder, and in that of a daemon. A
+    /// daemon itself does not list its records.
     fn udids(&self) -> BTreeSet<Udid> {
         let mut udids = BTreeSet::new();
         for folder in [&self.folder, &self.daemons_folder] {

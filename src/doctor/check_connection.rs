@@ -21,8 +21,8 @@ const SLOW_MBITS: f64 = 12.0;
 const BLOCKS_USB: &str = "the phone is locked or waits for \"Allow\", and blocks the cable except \
     for charging (Settings > Privacy & Security > Wired Accessories)";
 
-/// Returns the findings about the connection to phones. `wanted` has the UDIDs, or their beginnings,
-/// of the phones that the user asked for.
+/// Returns the findings about the connection to phones. `wanted` has the UDIDs, or their
+/// beginnings, of the phones that the user asked for.
 pub(crate) fn judge(connection: &ConnectionFacts, wanted: Option<&[String]>) -> Vec<Line> {
     let mut lines = vec![daemon(connection)];
     lines.extend(

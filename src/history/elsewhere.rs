@@ -10,8 +10,8 @@ use crate::base::udid::Udid;
 use crate::store::Store;
 use crate::store::copies::{FailedPush, Repository};
 
-/// What is known about the copies of one phone in a repository. It may be out of date: nothing asks
-/// the repository.
+/// Facts that are known about the copies of one phone in a repository. It may be out of date:
+/// nothing asks the repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Elsewhere {
     /// The place of the repository, without a password.

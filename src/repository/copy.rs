@@ -1,4 +1,4 @@
-//! What the tags of a snapshot say about the backup in it.
+//! Describes the backup in a snapshot, by the tags of the snapshot.
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -23,7 +23,7 @@ pub struct Stored {
     pub host: String,
     /// The folders that were pushed, as paths of that computer.
     pub paths: Vec<String>,
-    /// The tags.
+    /// The tags that it gets.
     pub tags: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ pub struct Data<'a> {
     pub host: Option<&'a str>,
     /// The time of the data.
     pub time: Timestamp,
-    /// The tags.
+    /// The tags that it has.
     pub tags: Vec<String>,
     /// The id of the snapshot whose unchanged files are not read again.
     pub parent: Option<&'a str>,
@@ -74,7 +74,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Everything.
+    /// All the data.
     pub const ALL: Share = Share {
         group: 1,
         of: NonZeroU32::MIN,

@@ -26,7 +26,7 @@ pub enum Error {
     /// The program cannot be started.
     #[error("cannot start {}: {cause}", .program.display())]
     NotStarted {
-        /// The program.
+        /// The path or name of the program.
         program: OsString,
         /// The error of the operating system.
         #[source]
@@ -35,9 +35,9 @@ pub enum Error {
     /// The program is too old.
     #[error("{} is restic {found}, and {wanted} or newer is needed", .program.display())]
     TooOld {
-        /// The program.
+        /// The path or name of the program.
         program: OsString,
-        /// Its version.
+        /// The version that was found.
         found: String,
         /// The oldest version that works.
         wanted: String,
@@ -45,7 +45,7 @@ pub enum Error {
     /// The program does not answer as restic does.
     #[error("{} does not say which version of restic it is: {said:?}", .program.display())]
     NotRestic {
-        /// The program.
+        /// The path or name of the program.
         program: OsString,
         /// The beginning of its answer.
         said: String,
@@ -53,13 +53,13 @@ pub enum Error {
     /// No key of the repository has the password.
     #[error("the password does not open the repository {location}")]
     WrongPassword {
-        /// The repository.
+        /// The address of the repository.
         location: String,
     },
-    /// There is no repository at the place.
+    /// The place holds no repository.
     #[error("there is no repository at {location}")]
     NoRepository {
-        /// The place.
+        /// The address of the repository.
         location: String,
         /// The program's words.
         said: String,
@@ -67,13 +67,13 @@ pub enum Error {
     /// There is a repository already.
     #[error("there is a repository at {location} already")]
     Exists {
-        /// The place.
+        /// The address of the repository.
         location: String,
     },
     /// The storage has no such bucket or container.
     #[error("{location}: the storage has no such bucket: {said}")]
     NoBucket {
-        /// The repository.
+        /// The address of the repository.
         location: String,
         /// The program's words.
         said: String,
@@ -81,7 +81,7 @@ pub enum Error {
     /// The storage refuses the login, or the login has expired.
     #[error("{location}: the storage refuses the login: {said}")]
     Refused {
-        /// The repository.
+        /// The address of the repository.
         location: String,
         /// The program's words.
         said: String,
@@ -89,7 +89,7 @@ pub enum Error {
     /// The storage compares its clock with ours, and they differ too much.
     #[error("{location}: the clock of this computer is wrong, says the storage: {said}")]
     Clock {
-        /// The repository.
+        /// The address of the repository.
         location: String,
         /// The program's words.
         said: String,
@@ -97,7 +97,7 @@ pub enum Error {
     /// The storage is full.
     #[error("{location}: the storage is full: {said}")]
     Full {
-        /// The repository.
+        /// The address of the repository.
         location: String,
         /// The program's words.
         said: String,
@@ -105,7 +105,7 @@ pub enum Error {
     /// The connection was lost, or could not be made.
     #[error("{location}: the connection failed: {said}")]
     Lost {
-        /// The repository.
+        /// The address of the repository.
         location: String,
         /// The program's words.
         said: String,
@@ -113,7 +113,7 @@ pub enum Error {
     /// Another program made the repository in a newer form.
     #[error("{location}: this version of restic cannot read the repository: {said}")]
     NewerForm {
-        /// The repository.
+        /// The address of the repository.
         location: String,
         /// The program's words.
         said: String,
@@ -121,15 +121,15 @@ pub enum Error {
     /// Another program holds the lock, or one that was killed has left it.
     #[error("the repository {location} is locked: {said}")]
     Locked {
-        /// The repository.
+        /// The address of the repository.
         location: String,
         /// The program's words, which name the owner of the lock.
         said: String,
     },
-    /// The storage lets nobody remove data.
+    /// The storage accepts new data only.
     #[error("{location}: the storage only accepts new data and removes none: {said}")]
     AppendOnly {
-        /// The repository.
+        /// The address of the repository.
         location: String,
         /// The program's words.
         said: String,
@@ -137,7 +137,7 @@ pub enum Error {
     /// Data of the repository is missing or altered.
     #[error("the repository {location} is damaged: {said}")]
     Damaged {
-        /// The repository.
+        /// The address of the repository.
         location: String,
         /// The program's words.
         said: String,
@@ -158,12 +158,15 @@ pub enum Error {
     /// No snapshot has the name.
     #[error("the repository has no snapshot {0:?}")]
     NoSnapshot(String),
+    /// Another program made the snapshot, so nothing says how its files were.
+    #[error("this program did not push snapshot {0}, so the hashes of its files are not known")]
+    NotPushed(String),
     /// The name fits several snapshots.
     #[error("{name:?} matches {} snapshots: {}", .candidates.len(), .candidates.join(", "))]
     Ambiguous {
         /// The name that was given.
         name: String,
-        /// The snapshots.
+        /// The snapshots that match.
         candidates: Vec<String>,
     },
     /// The snapshot holds no backup of a phone.
@@ -190,9 +193,9 @@ pub enum Error {
     Failed {
         /// The work under way.
         doing: &'static str,
-        /// Its exit status.
+        /// The exit status of the program.
         status: String,
-        /// Its words.
+        /// The text that it printed.
         said: String,
     },
     /// A file or pipe on this computer failed.

@@ -18,7 +18,7 @@ use crate::store::retention::{self, Facts, Policy, Why};
 /// Options of [`forget`].
 #[derive(Debug, Clone, Default)]
 pub struct Forget {
-    /// The rules.
+    /// The rules of retention.
     pub policy: Policy,
     /// Rules of phones that have their own.
     pub of_phones: BTreeMap<Udid, Policy>,
@@ -33,7 +33,7 @@ pub struct Forget {
 /// Decision about one copy.
 #[derive(Debug, Clone, Serialize)]
 pub struct Fate {
-    /// The copy.
+    /// The copy in question.
     #[serde(flatten)]
     pub copy: Copy,
     /// True if the copy stays.
@@ -136,7 +136,7 @@ fn facts(udid: &Udid, copies: &[Copy], notes: &[(crate::store::Snapshot, Note)])
             rank: copies.len() - rank,
             current: false,
             ours: true,
-            good: true,
+            good: note.is_none_or(|note| note.damaged.is_none()),
             pinned: note.is_some_and(|note| note.pinned),
             tagged: note.is_some_and(|note| !note.tags.is_empty()),
             unknown: false,

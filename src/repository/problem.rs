@@ -17,7 +17,7 @@ pub enum Problem {
     NotPushed {
         /// The backup, in words.
         name: String,
-        /// The reason.
+        /// The reason for that.
         #[source]
         cause: Error,
     },
@@ -27,9 +27,9 @@ pub enum Problem {
         repository: {cause}"
     )]
     IncompleteStays {
-        /// The snapshot.
+        /// The id of the snapshot.
         snapshot: String,
-        /// The reason.
+        /// The reason for that.
         #[source]
         cause: Error,
     },

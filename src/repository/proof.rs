@@ -26,7 +26,7 @@ const FINDINGS_MAX: usize = 1_000;
 /// Time between two reports of progress.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
-/// What is wrong with a file of a copy.
+/// Kinds of damage to a file of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wrong {
@@ -34,14 +34,14 @@ pub enum Wrong {
     Different,
     /// The list names it, and it is not there.
     Missing,
-    /// It is there, and the list does not name it.
+    /// The list does not name the file.
     Unlisted,
 }
 
 /// A file that is not as the list says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CopyFinding {
-    /// What is wrong.
+    /// The kind of damage.
     pub wrong: Wrong,
     /// The path in the backup.
     pub file: String,
@@ -50,12 +50,12 @@ pub struct CopyFinding {
 /// The result of verifying a copy.
 #[derive(Debug, Clone, Serialize)]
 pub struct Proof {
-    /// The backup.
+    /// The copy that was read.
     #[serde(flatten)]
     pub copy: Copy,
     /// Number of files that were read.
     pub read_files: u64,
-    /// Their bytes.
+    /// Number of bytes in them.
     pub read_bytes: u64,
     /// Number of files that are not as the list says.
     pub damage: u64,

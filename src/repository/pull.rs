@@ -28,8 +28,8 @@ struct Place {
 }
 
 /// Pulls the backups of a snapshot into a store: it restores them into a folder of the store's own,
-/// compares every byte with SHA256SUMS, and seals them as `copy` does. A snapshot that restic itself
-/// made of a store may hold several backups.
+/// compares every byte with SHA256SUMS, and seals them as `copy` does. A snapshot that restic
+/// itself made of a store may hold several backups.
 pub fn pull(
     restic: &Restic,
     choice: &Choice,

@@ -21,11 +21,12 @@ use crate::store::{self, Snapshot, Store};
 /// Check after a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
-    /// No check.
+    /// Do not check.
     Nothing,
     /// The structure of the repository.
     Structure,
-    /// The structure, and one of so many parts of the data. Each push reads the next part.
+    /// The structure, and one part of the data, of this number of parts. Each push reads the next
+    /// part.
     Share(NonZeroU32),
 }
 
@@ -73,7 +74,7 @@ pub struct Skipped {
     pub udid: String,
     /// The backup, in words.
     pub name: String,
-    /// The reason.
+    /// The reason for that.
     pub why: String,
 }
 
@@ -270,7 +271,7 @@ impl<'a> Work<'a> {
         parent.map(|copy| copy.snapshot.clone())
     }
 
-    /// Removes a snapshot that lacks files, so that nobody takes it for the backup.
+    /// Removes a snapshot that lacks files, which looks like the whole backup.
     fn remove_incomplete(&self, error: &Error) {
         let Error::Incomplete {
             snapshot: Some(snapshot),

@@ -35,7 +35,7 @@ const TABS: &[(&str, &str)] = &[
 
 /// A page within a backup.
 pub(super) struct Inside<'a> {
-    /// The backup.
+    /// The backup itself.
     pub opened: &'a Opened,
     /// Path of the page's tab.
     pub tab: &'static str,

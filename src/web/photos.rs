@@ -130,7 +130,7 @@ enum View {
     Group(usize),
     /// An album: its number.
     Album(usize),
-    /// The favorites.
+    /// Photos that are favorites.
     Favorites,
 }
 

@@ -94,7 +94,7 @@ fn card(site: &Site, session: &Session, schedule: &Schedule, job: &JobFile) -> M
                         @match last.exit_code {
                             Some(0) => span.good { "all went well" },
                             Some(code) => strong.bad { "ended with the code " (code) },
-                            None => strong.bad { "did not end by itself" },
+                            None => strong.bad { "was ended from outside" },
                         }
                     },
                     (Ok(None), _) => { "not yet" },

@@ -145,7 +145,7 @@ def scenes(judge, report, kills):
         run("restic", "-q", "backup", "store", cwd=stage)
         (snapshot,) = json.loads(judge.restic("-q", "snapshots", "--json"))
         target = stage / "pulled"
-        judge.repository("pull", snapshot["id"][:8], "--to", target, "--new-store")
+        judge.repository("pull", snapshot["id"][:8], "--store", target, "--new-store")
         here = sorted(path.name for path in judge.store.iterdir() if path.name.startswith(UDID))
         there = sorted(path.name for path in target.iterdir() if path.name.startswith(UDID))
         check(here == there, f"{here} became {there}")

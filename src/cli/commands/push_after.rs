@@ -33,11 +33,11 @@ enum Attempt {
 
 /// Pushes the backups of a store, without a user.
 pub struct Pusher<'a> {
-    /// The options.
+    /// The options of the command.
     pub args: &'a PushAfterArgs,
-    /// The store.
+    /// The store of the backups.
     pub store: &'a Store,
-    /// The plan of the backups, whose hooks are told of failures.
+    /// The plan of the backups, whose hooks run after a failure.
     pub plan: &'a Plan,
     /// Cancels hooks and conditions.
     pub token: &'a CancelToken,

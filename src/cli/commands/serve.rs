@@ -25,12 +25,12 @@ use crate::cli::{ctrl_c, exit};
 ///
 /// Example:  idev-backup serve --set-password
 ///           idev-backup serve --listen 0.0.0.0:8443 --certificate fullchain.pem --key privkey.pem
-///           idev-backup serve --behind-proxy 127.0.0.1 --name backups.example.org
+///           idev-backup serve --behind-proxy 127.0.0.1 --hostname backups.example.org
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Serve {
     /// Listen on this address
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8300")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8300")]
     listen: SocketAddr,
     /// Speak TLS with this certificate and its chain, in PEM
     #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "behind_proxy", value_parser = path_parser())]
@@ -44,7 +44,7 @@ pub struct Serve {
     behind_proxy: Vec<IpAddr>,
     /// A name by which browsers address the server; may be repeated
     #[arg(long, value_name = "HOST")]
-    name: Vec<String>,
+    hostname: Vec<String>,
     /// Ask for a new password, keep its hash, and end; without a terminal, read it from standard
     /// input
     #[arg(long)]
@@ -111,7 +111,7 @@ impl Serve {
         };
         Ok(Listen {
             address: self.listen,
-            names: self.name.clone(),
+            names: self.hostname.clone(),
             password: kept_password(&self.password_file()?)?,
             protection,
         })
@@ -182,7 +182,7 @@ fn refused(error: ListenError) -> Failure {
         ListenError::NotEncrypted(_) => {
             "add --certificate and --key, or put a proxy in front of it and add --behind-proxy"
         }
-        ListenError::NoName => "add --name with the name that browsers use",
+        ListenError::NoName => "add --hostname with the name that browsers use",
         ListenError::Certificate { .. } => {
             "name a certificate and its key in PEM, such as fullchain.pem and privkey.pem"
         }

@@ -61,6 +61,9 @@ pub fn repository(error: &Error) -> Option<String> {
         Error::NoSnapshot(_) | Error::Ambiguous { .. } => {
             "`idev-backup repository list` shows the backups and their ids"
         }
+        Error::NotPushed(_) => {
+            "pull it with `idev-backup repository pull`, which checks what it holds"
+        }
         Error::Garbage { .. } => "check that --restic names the program restic of restic.net",
         _ => return None,
     };

@@ -283,7 +283,7 @@ impl Engine for Restic {
 
     fn push(&self, data: &Data<'_>, monitor: &dyn Monitor) -> Result<Pushed, Error> {
         let doing = "push the backup";
-        // A clone has another inode than its original, and a further hard link changes the time of
+        // A clone has an inode of its own, and a further hard link changes the time of
         // the inode. The time of the content tells whether a file is the same.
         let mut call = Call::new(
             doing,

@@ -48,7 +48,7 @@ impl Call<'_> {
     }
 }
 
-/// How a call ended.
+/// The end of a call.
 pub(super) struct Ended {
     pub status: ExitStatus,
     /// The error output; of a long one the beginning and the end.
@@ -58,11 +58,11 @@ pub(super) struct Ended {
 /// A piece of what restic prints.
 enum News {
     Out(Vec<u8>),
-    /// It printed a line to its error output.
+    /// A line of its error output.
     Complaint(String),
 }
 
-/// What a piece of output shows.
+/// The meaning of a piece of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
     /// The work goes on.
@@ -83,8 +83,8 @@ pub(super) trait Output {
 /// Returns a command with restic's environment.
 fn command(access: &Access, with_repository: bool) -> Command {
     let mut command = child::isolated(&access.program, passes);
-    // Times of snapshots are given and printed in UTC. Progress comes twice a second, also where
-    // there is no terminal.
+    // Times of snapshots are given and printed in UTC. Progress comes twice a second, also without
+    // a terminal.
     command.env("TZ", "UTC").env("RESTIC_PROGRESS_FPS", "2");
     if with_repository {
         command.env("RESTIC_REPOSITORY", access.location.expose());

@@ -17,8 +17,8 @@ use crate::cli::render::repository::forgotten;
 ///
 /// Example:  idev-backup repository forget --keep-weekly 8 --keep-monthly 12 --dry-run
 ///
-/// The newest copy of each phone always stays, and so do copies of backups that are pinned or tagged
-/// in the store.
+/// The newest copy of each phone always stays, and so do copies of backups that are pinned or
+/// tagged in the store.
 #[derive(Args)]
 pub struct Forget {
     /// Show what would be forgotten, and why the others stay

@@ -23,7 +23,7 @@ pub struct Init {
     output: OutputArgs,
 }
 
-/// The result.
+/// The result for scripts.
 #[derive(Serialize)]
 struct Made {
     location: String,

@@ -19,8 +19,8 @@ use crate::cli::render::table;
 ///
 /// Example:  idev-backup repository key add
 ///
-/// Each key has a password of its own, and any of them opens the repository. A second one belongs on
-/// a sheet of paper in a safe place.
+/// Each key has a password of its own, and any of them opens the repository. A second one belongs
+/// on a sheet of paper in a safe place.
 #[derive(Args)]
 pub struct KeyCommand {
     #[command(subcommand)]

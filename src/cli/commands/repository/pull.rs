@@ -18,19 +18,16 @@ use crate::cli::render::taken::came;
 
 /// Pull a backup from the repository into a store
 ///
-/// Example:  idev-backup repository pull latest --to /media/disk/backups
+/// Example:  idev-backup repository pull latest --store /media/disk/backups
 ///
-/// Every byte is compared with the hashes in the backup's own list. A snapshot that restic made of a
-/// store works too; it may hold several backups. Running backups are not disturbed.
+/// Every byte is compared with the hashes in the backup's own list. A snapshot that restic made of
+/// a store works too; it may hold several backups. Running backups are not disturbed.
 #[derive(Args)]
 pub struct Pull {
     /// The backup: its id or the beginning of it, its time or the beginning of it, `latest`, or a
     /// phone
     #[arg(value_name = "SNAPSHOT")]
     snapshot: String,
-    /// The store to pull it into [default: the store]
-    #[arg(long, value_name = "DIR", value_parser = store::path_parser())]
-    to: Option<std::path::PathBuf>,
     /// Create the store if it does not exist [default: only in a terminal]
     #[arg(long)]
     new_store: bool,
@@ -63,11 +60,7 @@ impl Pull {
     }
 
     fn pull(&self, watch: &Watch<'_>) -> Result<Vec<Came>, Failure> {
-        let path = match &self.to {
-            Some(path) => store::whole(path)?,
-            None => self.store.path()?,
-        };
-        let target = store::open(&path, self.new_store, true)?;
+        let target = store::open(&self.store.path()?, self.new_store, true)?;
         let restic = self.repository.open()?;
         let choice = choose(
             &list(&restic)?,

@@ -11,8 +11,8 @@ use crate::cli::render::output::{self, Style};
 
 /// Remove locks of programs that were killed
 ///
-/// Locks of programs that still run stay. A lock of another computer counts as stale when it was not
-/// renewed for half an hour.
+/// Locks of programs that still run stay. A lock of another computer counts as stale when it was
+/// not renewed for half an hour.
 #[derive(Args)]
 pub struct Unlock {
     #[command(flatten)]

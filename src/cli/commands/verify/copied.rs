@@ -1,9 +1,10 @@
 //! Verifies a backup in the repository, which is not pulled for that.
 
+use std::time::Duration;
+
 use idev_backup::base::time;
 use idev_backup::base::units::{count, counted, duration, size};
-use idev_backup::repository::{self, Copy, Listing, Proof, Wrong, prove};
-use std::time::Duration;
+use idev_backup::repository::{self, Choice, Proof, Wrong, choose, prove};
 
 use super::Verify;
 use crate::cli::exit;
@@ -38,31 +39,9 @@ fn check(args: &Verify, watch: &Watch<'_>) -> Result<Proof, Failure> {
     let restic = args.repository.0.open()?;
     let name = args.backup.as_deref().unwrap_or("latest");
     let listing = repository::list(&restic)?;
-    let copy = chosen(&listing, name)?;
-    Ok(prove(&restic, copy, watch)?)
-}
-
-/// Finds a copy by the beginning of its id, or takes the newest with `latest`.
-fn chosen<'a>(listing: &'a Listing, name: &str) -> Result<&'a Copy, repository::Error> {
-    const ID_MIN: usize = 4;
-    let missing = || repository::Error::NoSnapshot(name.to_owned());
-    if name == "latest" {
-        return listing
-            .copies()
-            .max_by_key(|copy| copy.time)
-            .ok_or_else(missing);
-    }
-    let is_named = |copy: &&Copy| {
-        name.len() >= ID_MIN && (copy.snapshot.starts_with(name) || copy.backup.starts_with(name))
-    };
-    let found: Vec<&Copy> = listing.copies().filter(is_named).collect();
-    match found[..] {
-        [one] => Ok(one),
-        [] => Err(missing()),
-        _ => Err(repository::Error::Ambiguous {
-            name: name.to_owned(),
-            candidates: found.iter().map(|copy| copy.snapshot.clone()).collect(),
-        }),
+    match choose(&listing, name, args.phone.device.as_deref())? {
+        Choice::Ours(copy) => Ok(prove(&restic, &copy, watch)?),
+        Choice::Other(stored) => Err(repository::Error::NotPushed(stored.id).into()),
     }
 }
 
