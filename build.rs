@@ -18,7 +18,7 @@ fn main() {
             .set("FileDescription", &var("CARGO_PKG_DESCRIPTION"))
             .set("LegalCopyright", &var("CARGO_PKG_LICENSE"))
             .set("OriginalFilename", "idev-backup.exe");
-        // A program without this resource works all the same.
+        // A program without this resource works nevertheless.
         if let Err(e) = resource.compile() {
             println!("cargo:warning=no version resource: {e}");
         }

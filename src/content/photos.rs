@@ -9,7 +9,7 @@
 //! ZADDITIONALASSETATTRIBUTES            more about it: its original name
 //! ZGENERICALBUM                         albums, and folders of albums
 //! Z_nASSETS                             the photos of albums; n is the number of the kind Album
-//! ZPERSON                               people; most have no name, since nobody gave them one
+//! ZPERSON                               people; the owner gave a name to few of them
 //! ZDETECTEDFACE                         the people in photos
 //! ```
 

@@ -310,7 +310,7 @@ fn grid(
                 p.links {
                     button { "Download the chosen ones" }
                     a href=(opened.at(site, &format!("/download/photos.zip?{parameter}"))) {
-                        "Download all " (count(numbers.len() as u64)) " as a ZIP file"
+                        "Download all of these as a ZIP file (" (counted(numbers.len() as u64, "photo")) ")"
                     }
                 }
             }

@@ -59,9 +59,9 @@ impl Init {
 /// Says what the password means, before one is chosen.
 fn explain(location: &Location) {
     output::tell(&format!(
-        "Everything in the repository {location} will be encrypted with its password. Nobody can \
-        recover a lost one: without it, all copies there are lost. Write it down and keep it apart \
-        from this computer."
+        "Everything in the repository {location} will be encrypted with its password. A lost \
+        password cannot be recovered: without it, all copies there are lost. Write it down and keep \
+        it apart from this computer."
     ));
 }
 
