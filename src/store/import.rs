@@ -144,7 +144,8 @@ impl Import {
         })
     }
 
-    /// Moves the files instead of copying them. The source must be a folder of ours on the same disk.
+    /// Moves the files instead of copying them. The source must be a folder of ours on the same
+    /// disk.
     pub(crate) fn moving(mut self) -> Import {
         self.moves = true;
         self
