@@ -395,6 +395,16 @@ fn errors_of_restic_have_exit_codes() {
         none.err
     );
     assert!(none.err.contains("repository init"), "{}", none.err);
+    let empty = off.run(&["pull", "latest"]);
+    assert_eq!(empty.code, 1, "{}", empty.all());
+    for words in ["holds no backups yet", "`idev-backup repository push`"] {
+        assert!(empty.err.contains(words), "{}", empty.err);
+    }
+    let mut unasked = off.command(&["list"]);
+    let unasked = ended(unasked.env_remove("IDEV_BACKUP_REPOSITORY_PASSWORD_FILE"));
+    assert_eq!(unasked.code, 6, "{}", unasked.all());
+    let option = "--repository-password-file";
+    assert!(unasked.err.contains(option), "{}", unasked.err);
     fs::write(&off.password, "wrong").unwrap();
     let wrong = off.run(&["push"]);
     assert_eq!(wrong.code, 6, "{}", wrong.all());

@@ -64,6 +64,12 @@ pub enum Failure {
         /// The reason, as a whole sentence.
         why: String,
     },
+    /// The password of the repository is needed, and none was given.
+    #[error("{why}")]
+    NoRepositoryPassword {
+        /// The reason, as a whole sentence.
+        why: String,
+    },
     /// No valid new password was typed.
     #[error("no new password was given: {why}")]
     Mistyped {
@@ -121,7 +127,9 @@ impl Failure {
             Failure::Repository(e) => e.kind(),
             Failure::Schedule(e) => e.kind(),
             Failure::Output { cause, .. } => FailureKind::of_disk(cause),
-            Failure::NoPassword { .. } | Failure::Mistyped { .. } => FailureKind::WrongPassword,
+            Failure::NoPassword { .. }
+            | Failure::NoRepositoryPassword { .. }
+            | Failure::Mistyped { .. } => FailureKind::WrongPassword,
             Failure::Command { .. }
             | Failure::NoStoreYet { .. }
             | Failure::NoStoreMade { .. }

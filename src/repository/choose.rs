@@ -38,7 +38,12 @@ pub fn choose(listing: &Listing, name: &str, phone: Option<&str>) -> Result<Choi
         .collect();
     if name == "latest" {
         let newest = ours.iter().max_by_key(|copy| copy.time);
-        let newest = newest.ok_or_else(|| Error::NoSnapshot(name.to_owned()))?;
+        let newest = newest.ok_or_else(|| match phone {
+            Some(phone) => Error::NoSnapshot(phone.to_owned()),
+            None => Error::Empty {
+                location: listing.location.clone(),
+            },
+        })?;
         return Ok(Choice::Ours((*newest).clone()));
     }
     let is_id = |id: &str| name.len() >= ID_MIN && id.starts_with(name);

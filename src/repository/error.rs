@@ -155,6 +155,12 @@ pub enum Error {
     /// The backup was renamed or removed at this moment.
     #[error("the backup has left {}", .0.display())]
     Moved(PathBuf),
+    /// The repository holds no backups, so none is the latest.
+    #[error("the repository {location} holds no backups yet")]
+    Empty {
+        /// The address of the repository.
+        location: String,
+    },
     /// No snapshot has the name.
     #[error("the repository has no snapshot {0:?}")]
     NoSnapshot(String),

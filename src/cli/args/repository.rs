@@ -133,13 +133,22 @@ impl CopiesArgs {
     }
 }
 
+/// Names the options of the repository's password instead of those of a backup's.
+fn of_repository(failure: Failure) -> Failure {
+    match failure {
+        Failure::NoPassword { why } => Failure::NoRepositoryPassword { why },
+        other => other,
+    }
+}
+
 impl RepositoryArgs {
     /// Returns the repository with the password that it has. Prompts for it if nothing gives it.
     pub fn open(&self) -> Result<Restic, Failure> {
         let location = self.place()?;
         let password = match self.given()? {
             Some(password) => password,
-            None => password::prompt(&format!("Password of the repository {location}: "))?,
+            None => password::prompt(&format!("Password of the repository {location}: "))
+                .map_err(of_repository)?,
         };
         self.with(location, password)
     }
@@ -169,7 +178,9 @@ impl RepositoryArgs {
         explain(&location);
         let password = match self.given()? {
             Some(password) => password,
-            None => password::prompt_twice("New password of the repository")?,
+            None => {
+                password::prompt_twice("New password of the repository").map_err(of_repository)?
+            }
         };
         self.with(location, password)
     }

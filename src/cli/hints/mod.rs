@@ -93,6 +93,11 @@ fn by_cause(failure: &Failure) -> Option<String> {
         Failure::Schedule(e) => job(e).map(str::to_owned),
         Failure::Output { cause, .. } => Some(target(cause).to_owned()),
         Failure::NoPassword { .. } => Some(PASSWORD_SOURCES.to_owned()),
+        Failure::NoRepositoryPassword { .. } => Some(
+            "run it in a terminal to be asked for it, or use --repository-password-file, \
+            --repository-password-command or --repository-password-keyring"
+                .to_owned(),
+        ),
         Failure::Mistyped { .. } => Some(
             "run it again and type the same password twice, or use --password-file or \
             --password-command"

@@ -58,6 +58,7 @@ pub fn repository(error: &Error) -> Option<String> {
         Error::Incomplete { .. } => {
             "check the backup with `idev-backup verify`, and that this user may read it"
         }
+        Error::Empty { .. } => "`idev-backup repository push` sends the backups of the store",
         Error::NoSnapshot(_) | Error::Ambiguous { .. } => {
             "`idev-backup repository list` shows the backups and their ids"
         }
