@@ -5,7 +5,7 @@
 //!
 //! Each backup is one snapshot of restic. At its root it holds the backup's folder in Apple's
 //! layout, and in `.idev-backup/<UDID>/<stamp>/` our record of it, as beside a sealed backup in a
-//! store. Its tags identify the backup; [`Copy`] holds them as fields.
+//! store. Its tags identify the backup; [`struct@Copy`] holds them as fields.
 
 mod access;
 mod choose;
