@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::rig::program::{Ran, ended, program};
-use crate::rig::*;
+use crate::rig::{restic, *};
 
 /// A rig whose config file names a repository.
 struct Elsewhere {
@@ -20,8 +20,7 @@ struct Elsewhere {
 impl Elsewhere {
     /// Returns a rig with an empty repository, or `None` if restic is not installed.
     fn new() -> Option<Elsewhere> {
-        if Command::new("restic").arg("version").output().is_err() {
-            eprintln!("skipped: restic is not installed");
+        if !restic::is_there() {
             return None;
         }
         let rig = Rig::new();
@@ -54,20 +53,8 @@ impl Elsewhere {
         ran
     }
 
-    /// Runs restic itself, which must succeed, and returns what it prints.
     fn restic(&self, args: &[&str]) -> String {
-        let output = Command::new("restic")
-            .args(["--no-cache", "-r"])
-            .arg(&self.repository)
-            .arg("--password-file")
-            .arg(&self.password)
-            .args(args)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {text}{complaint}");
-        text
+        restic::run(&self.repository, &self.password, args)
     }
 
     fn number(&self) -> usize {

@@ -10,18 +10,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::rig::program::{Ran, ended, program};
-use crate::rig::*;
+use crate::rig::{restic, *};
 
 const PASSWORD: &str = "correct horse, battery";
-
-/// Returns true if restic is installed; says so if it is not.
-fn restic_is_there() -> bool {
-    let is_there = Command::new("restic").arg("version").output().is_ok();
-    if !is_there {
-        eprintln!("skipped: restic is not installed");
-    }
-    is_there
-}
 
 /// A rig with a place for a repository and a file with its password.
 struct Off {
@@ -71,20 +62,8 @@ impl Off {
         ended(&mut self.command(args))
     }
 
-    /// Runs restic itself, which must succeed, and returns what it prints.
     fn restic(&self, args: &[&str]) -> String {
-        let output = Command::new("restic")
-            .args(["--no-cache", "-r"])
-            .arg(&self.repository)
-            .arg("--password-file")
-            .arg(&self.password)
-            .args(args)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {text}{complaint}");
-        text
+        restic::run(&self.repository, &self.password, args)
     }
 
     fn snapshots(&self) -> Vec<Value> {
@@ -106,7 +85,7 @@ impl Off {
 
 #[test]
 fn restic_restores_what_was_pushed() {
-    if !restic_is_there() {
+    if !restic::is_there() {
         return;
     }
     let off = Off::made(3);
@@ -158,7 +137,7 @@ fn restic_restores_what_was_pushed() {
 
 #[test]
 fn list_and_check_report_the_repository() {
-    if !restic_is_there() {
+    if !restic::is_there() {
         return;
     }
     let off = Off::made(2);
@@ -201,7 +180,7 @@ fn list_and_check_report_the_repository() {
 
 #[test]
 fn pulled_backup_is_whole_and_sealed() {
-    if !restic_is_there() {
+    if !restic::is_there() {
         return;
     }
     let off = Off::made(2);
@@ -245,7 +224,7 @@ fn pulled_backup_is_whole_and_sealed() {
 
 #[test]
 fn backups_pushed_by_restic_are_pulled() {
-    if !restic_is_there() {
+    if !restic::is_there() {
         return;
     }
     let off = Off::made(2);
@@ -279,7 +258,7 @@ fn backups_pushed_by_restic_are_pulled() {
 
 #[test]
 fn damaged_pull_leaves_the_store_unchanged() {
-    if !restic_is_there() {
+    if !restic::is_there() {
         return;
     }
     let off = Off::made(1);
@@ -305,7 +284,7 @@ fn damaged_pull_leaves_the_store_unchanged() {
 
 #[test]
 fn forget_keeps_newest_and_pinned_copies() {
-    if !restic_is_there() {
+    if !restic::is_there() {
         return;
     }
     let off = Off::made(4);
@@ -347,7 +326,7 @@ fn forget_keeps_newest_and_pinned_copies() {
 
 #[test]
 fn second_key_opens_the_repository() {
-    if !restic_is_there() {
+    if !restic::is_there() {
         return;
     }
     let off = Off::made(1);
@@ -374,7 +353,7 @@ fn second_key_opens_the_repository() {
 
 #[test]
 fn errors_of_restic_have_exit_codes() {
-    if !restic_is_there() {
+    if !restic::is_there() {
         return;
     }
     let off = Off::made(1);
@@ -648,7 +627,7 @@ esac"#,
     /// A backup is sealed, and renames the one that is being pushed, before restic reads any of it.
     #[test]
     fn seal_during_a_push_does_no_harm() {
-        if !restic_is_there() {
+        if !restic::is_there() {
             return;
         }
         let off = Off::made(1);
@@ -689,7 +668,7 @@ esac"#,
 
 #[test]
 fn damaged_backups_are_left_out() {
-    if !restic_is_there() {
+    if !restic::is_there() {
         return;
     }
     let off = Off::made(2);

@@ -5,6 +5,7 @@
 #[cfg(target_os = "linux")]
 pub mod crash;
 pub mod program;
+pub mod restic;
 #[cfg(target_os = "linux")]
 pub mod strace;
 

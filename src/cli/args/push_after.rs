@@ -14,7 +14,7 @@ use super::repository::RepositorySettings;
 /// Number of parts of the data of which one is read back after a push.
 pub const READ_BACK: &str = "30";
 
-/// When backups are pushed. The config file names the repository and its password.
+/// Options of pushes after a backup. The config file names the repository and its password.
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Copies elsewhere")]
 pub struct PushAfterArgs {

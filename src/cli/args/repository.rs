@@ -80,8 +80,8 @@ pub struct RepositoryArgs {
     repository_retry: u32,
 }
 
-/// The same options for commands that work on a repository only if the settings say so. The help
-/// does not list them there.
+/// Options of a repository for commands that work on one only if the settings say so. The help does
+/// not list them there.
 #[derive(Clone)]
 pub struct RepositorySettings(pub RepositoryArgs);
 

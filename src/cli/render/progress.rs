@@ -284,7 +284,7 @@ impl Watch<'_> {
                     bytes_total: None,
                     ..state.seen
                 };
-                let said = if moves_bytes(phase, &seen) {
+                let said = if phase.moves_bytes(seen.bytes) {
                     status(phase, &seen, took, None).whole()
                 } else {
                     String::new()
@@ -308,7 +308,7 @@ impl Watch<'_> {
             None => {
                 let percent = share.map(|share| share * 100.0);
                 let quarter = percent.is_some_and(|p| p >= state.told_percent + 25.0);
-                let has_lines = moves_bytes(phase, &state.seen)
+                let has_lines = phase.moves_bytes(state.seen.bytes)
                     || matches!(phase, Phase::Removing | Phase::Measuring);
                 if has_lines && (quarter || state.told.elapsed() >= BETWEEN_LINES) {
                     state.told = now;
@@ -464,7 +464,7 @@ fn status(phase: Phase, seen: &Seen, spent: Duration, left: Option<Duration>) ->
         };
     }
     let files = Some(seen.files);
-    if !moves_bytes(phase, seen) {
+    if !phase.moves_bytes(seen.bytes) {
         return Status {
             files,
             ..Status::default()
@@ -487,11 +487,6 @@ fn wait_words(what: Wait, limit_seconds: u64) -> String {
         minutes => format!("{minutes} min"),
     };
     format!("{} ... (waiting up to {limit})", what.words())
-}
-
-/// Returns true if the work of the phase is measured in bytes.
-fn moves_bytes(phase: Phase, seen: &Seen) -> bool {
-    phase.moves_bytes(seen.bytes)
 }
 
 #[cfg(test)]

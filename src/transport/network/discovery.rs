@@ -404,8 +404,8 @@ mod tests {
         assert_eq!(table.air.interfaces, Some(2));
     }
 
-    /// Sends real packets of multicast, which Linux delivers over the loopback interface. qemu-user,
-    /// which runs the tests for other processors, lacks the options of sockets for that.
+    /// Sends real packets of multicast, which Linux delivers over the loopback interface.
+    /// qemu-user, which runs the tests for other processors, lacks the options of sockets for that.
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     mod multicast {
         use super::*;
@@ -470,8 +470,8 @@ mod tests {
             heard.iter().any(|heard| heard.advert.mac == mac)
         }
 
-        /// Announces phones of others, thousands of them, and checks that browsing restarts before the
-        /// library holds too much, and that a phone of ours is heard afterwards.
+        /// Announces phones of others, thousands of them, and checks that browsing restarts before
+        /// the library holds too much, and that a phone of ours is heard afterwards.
         #[test]
         fn flood_of_adverts_is_survived() {
             const GROUP: &str = "224.0.0.251:5353";

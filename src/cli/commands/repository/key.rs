@@ -62,7 +62,7 @@ struct Keys {
     output: OutputArgs,
 }
 
-/// All keys.
+/// The keys of a repository.
 #[derive(Serialize)]
 struct Listed {
     keys: Vec<idev_backup::repository::Key>,

@@ -9,6 +9,7 @@ use idev_backup::store::Snapshot;
 
 use crate::cli::args::device::OfPhoneArgs;
 use crate::cli::args::output::OutputArgs;
+use crate::cli::args::push_after::READ_BACK;
 use crate::cli::args::repository::RepositoryArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::ctrl_c;
@@ -38,7 +39,7 @@ pub struct Push {
         long,
         value_name = "N",
         env = "IDEV_BACKUP_REPOSITORY_READ_BACK",
-        default_value = "30"
+        default_value = READ_BACK
     )]
     read_back: NonZeroU32,
     /// Do not check the repository after the push

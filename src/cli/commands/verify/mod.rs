@@ -58,7 +58,7 @@ pub struct Verify {
     /// Repair damaged files from other snapshots of the phone that have them intact
     #[arg(long, conflicts_with = "sample")]
     repair: bool,
-    /// Where the backup is: `repository` reads all of it in the repository, without pulling it
+    /// The place of the backup: `repository` reads all of it there, without pulling it
     #[arg(long, value_name = "PLACE", value_parser = ["store", "repository"], default_value = "store", hide_default_value = true, conflicts_with_all = ["all", "quick", "deep", "sample", "repair"])]
     from: String,
     #[command(flatten)]
