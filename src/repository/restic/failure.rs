@@ -126,7 +126,6 @@ const WORDS: &[(Kind, &[&str])] = &[
             "client.timeout exceeded",
             "context deadline exceeded",
             "broken pipe",
-            "unexpected eof",
             "ssh command exited",
             "unable to start the sftp session",
             "bad gateway",
@@ -153,8 +152,11 @@ const WORDS: &[(Kind, &[&str])] = &[
             "missing from the repository",
             "unexpected pack size",
             "config cannot be loaded",
+            "loadindex returned errors",
         ],
     ),
+    // A pack that was cut off ends early too, but then the program also says what is damaged.
+    (Kind::Lost, &["unexpected eof"]),
     (
         Kind::NoRepository,
         &[
@@ -184,7 +186,13 @@ enum Kind {
 /// Returns the kind of failure, by restic's exit code or its words. Codes 10 to 12 exist since
 /// restic 0.17.
 fn kind(code: Option<i32>, stderr: &str) -> Option<Kind> {
-    let text = stderr.to_lowercase();
+    // What the program tried again says nothing about its end.
+    let text: Vec<String> = stderr
+        .lines()
+        .map(str::to_lowercase)
+        .filter(|line| !line.contains("retrying after"))
+        .collect();
+    let text = text.join("\n");
     let by_words = WORDS
         .iter()
         .find(|(_, words)| words.iter().any(|word| text.contains(word)));
@@ -348,6 +356,25 @@ mod tests {
                 Some(Kind::Locked),
             ),
             (11, "anything", Some(Kind::Locked)),
+            (
+                1,
+                "Load(<data/1a2b3c>, 4096, 0) returned error, retrying after 720ms: ReadFull: \
+                 unexpected EOF\nPack ID does not match, want 1a2b3c, got 4d5e6f\nfailed to \
+                 download: StreamPack: ReadFull: unexpected EOF\nFatal: repository contains errors",
+                Some(Kind::Damaged),
+            ),
+            (1, "Fatal: LoadIndex returned errors", Some(Kind::Damaged)),
+            (
+                1,
+                "Load(<data/1a2b3c>, 0, 0) returned error, retrying after 1s: connection reset by \
+                 peer\nFatal: no space left on device",
+                Some(Kind::Full),
+            ),
+            (
+                1,
+                "Fatal: unable to save snapshot: unexpected EOF",
+                Some(Kind::Lost),
+            ),
             (
                 1,
                 "Fatal: create key in repository at x failed: write: no space left on device",
