@@ -148,6 +148,7 @@ impl RepositoryArgs {
         let password = match self.given()? {
             Some(password) => password,
             None => password::prompt(&format!("Password of the repository {location}: "))
+                .map(|typed| trimmed(&typed))
                 .map_err(of_repository)?,
         };
         self.with(location, password)
@@ -178,9 +179,9 @@ impl RepositoryArgs {
         explain(&location);
         let password = match self.given()? {
             Some(password) => password,
-            None => {
-                password::prompt_twice("New password of the repository").map_err(of_repository)?
-            }
+            None => password::prompt_twice("New password of the repository")
+                .map(|typed| trimmed(&typed))
+                .map_err(of_repository)?,
         };
         self.with(location, password)
     }
@@ -252,9 +253,9 @@ impl RepositoryArgs {
     }
 }
 
-/// Removes the blanks around a password from a file or a command, as restic does. The same file
-/// then works with restic.
-fn trimmed(password: &Secret) -> Secret {
+/// Removes the blanks around a password, as restic does with that of a file or a command. The same
+/// password then works with restic, and from each source.
+pub fn trimmed(password: &Secret) -> Secret {
     Secret::new(password.expose().trim_ascii().to_vec())
 }
 

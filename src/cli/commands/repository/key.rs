@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::password;
-use crate::cli::args::repository::RepositoryArgs;
+use crate::cli::args::repository::{RepositoryArgs, trimmed};
 use crate::cli::args::store::path_parser;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
@@ -90,7 +90,7 @@ impl Add {
             Some(password) => password,
             None => password::prompt_twice("New password of the repository")?,
         };
-        restic.add_key(&new)?;
+        restic.add_key(&trimmed(&new))?;
         self.of.told(
             "The new password opens the repository too. Write it down, and keep it apart from this \
             computer.",
