@@ -128,7 +128,7 @@ fn failed_push_is_a_problem() {
     let problem = ran.object("problem");
     let text = problem["text"].as_str().unwrap();
     assert!(
-        text.contains("were not pushed") && text.contains("no repository"),
+        text.contains("the push to the repository failed") && text.contains("no repository"),
         "{text}"
     );
     assert!(
@@ -143,7 +143,10 @@ fn failed_push_is_a_problem() {
         (&"on_push_failure".into(), &3.into())
     );
     assert!(
-        told["text"].as_str().unwrap().contains("were not pushed"),
+        told["text"]
+            .as_str()
+            .unwrap()
+            .contains("the push to the repository failed"),
         "{told}"
     );
     assert!(told["hint"].is_string());

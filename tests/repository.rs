@@ -324,6 +324,71 @@ fn forget_keeps_newest_and_pinned_copies() {
     );
 }
 
+/// Checks that damage which a check after a push finds is not forgotten by the next push.
+#[test]
+fn damage_fails_every_push_until_mended() {
+    if !restic::is_there() {
+        return;
+    }
+    let off = Off::made(1);
+    let push = ["push", "--read-back", "1", "--json"];
+    let checked = || off.rig.store.copies().unwrap()[0].clone();
+    assert_eq!(off.run(&push).code, 0);
+    assert_eq!((checked().checks, checked().check_due), (1, false));
+    let pack = largest(&off.repository.join("data"));
+    let whole = fs::read(&pack).unwrap();
+    writable(&pack);
+    fs::write(&pack, &whole[..whole.len() / 2]).unwrap();
+    off.rig.create();
+    for _ in 0..2 {
+        let damaged = off.run(&push);
+        assert_eq!(damaged.code, 1, "{}", damaged.all());
+        assert!(damaged.all().contains("is damaged"), "{}", damaged.all());
+        assert!(checked().check_due);
+    }
+    fs::write(&pack, &whole).unwrap();
+    let mended = off.run(&push).object("pushed");
+    assert_eq!(mended["pushed"].as_array().unwrap().len(), 0);
+    assert_eq!(mended["checked"]["read"]["of"], 1);
+    assert_eq!((checked().checks, checked().check_due), (2, false));
+}
+
+#[test]
+fn forget_needs_the_pins_and_frees_space_later() {
+    if !restic::is_there() {
+        return;
+    }
+    let off = Off::made(3);
+    assert_eq!(off.run(&["push", "--no-check"]).code, 0);
+    let all = off.rig.store.snapshots().unwrap();
+    // A store that cannot be read may hold pins.
+    let away = off.rig.dir.path().join("away");
+    let store = ["--store", away.to_str().unwrap()];
+    let forget = ["forget", "--keep-last", "0"];
+    let ran = off.run(&[&forget[..], &store[..]].concat());
+    assert_eq!(ran.code, 1, "{}", ran.all());
+    assert_eq!(off.snapshots().len(), 3);
+    // An older backup that is named does not replace the newest one in the notes.
+    let newest = || {
+        let known = &off.rig.store.copies().unwrap()[0];
+        known.phones[UDID].backup.clone()
+    };
+    assert_eq!(newest(), all[0].id().as_str());
+    let older = ["push", all[2].path().to_str().unwrap(), "--no-check"];
+    let mut command = off.command(&older);
+    // The variable does not stand in the way of the option.
+    let ran = ended(command.env("IDEV_BACKUP_REPOSITORY_READ_BACK", "7"));
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert_eq!(newest(), all[0].id().as_str());
+    let packs = || tree(&off.repository.join("data")).len();
+    assert_eq!(off.run(&[&forget[..], &["--keep-data"]].concat()).code, 0);
+    assert_eq!(off.snapshots().len(), 1);
+    let before = packs();
+    assert_eq!(off.run(&forget).code, 0);
+    assert!(packs() < before, "{before} {}", packs());
+    off.restic(&["check", "--read-data"]);
+}
+
 #[test]
 fn second_key_opens_the_repository() {
     if !restic::is_there() {

@@ -108,7 +108,7 @@ pub enum Failure {
 
 /// A push that failed, as a problem of the run that wanted it.
 #[derive(Debug, thiserror::Error)]
-#[error("the backups were not pushed to the repository: {0}")]
+#[error("the push to the repository failed: {0}")]
 pub struct PushFailed(#[source] pub Failure);
 
 impl Failure {

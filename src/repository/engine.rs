@@ -23,7 +23,7 @@ pub struct Stored {
     pub host: String,
     /// The folders that were pushed, as paths of that computer.
     pub paths: Vec<String>,
-    /// The tags that it gets.
+    /// The tags of the snapshot.
     pub tags: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ pub struct Data<'a> {
     pub host: Option<&'a str>,
     /// The time of the data.
     pub time: Timestamp,
-    /// The tags that it has.
+    /// The tags that the snapshot gets.
     pub tags: Vec<String>,
     /// The id of the snapshot whose unchanged files are not read again.
     pub parent: Option<&'a str>,
@@ -119,10 +119,6 @@ pub struct Key {
 pub struct Node {
     /// The path in the snapshot, which begins with `/`.
     pub path: String,
-    /// True for a folder.
-    pub is_folder: bool,
-    /// The size in bytes of a file.
-    pub size: u64,
 }
 
 /// A program that keeps a repository.

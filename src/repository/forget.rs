@@ -75,7 +75,12 @@ pub fn forget(
             continue;
         };
         let notes = store.map_or_else(|| Ok(Vec::new()), |store| notes(store, &udid))?;
-        let facts = facts(&udid, &phone.copies, &notes);
+        let known = store.map(|store| store.copies_in(&listing.location));
+        let lacks_files = |copy: &Copy| {
+            let known = known.as_ref();
+            known.is_some_and(|known| known.lacks_files(&copy.snapshot))
+        };
+        let facts = facts(&udid, &phone.copies, &notes, lacks_files);
         let policy = retention::own(&how.of_phones, &udid).unwrap_or(&how.policy);
         let decisions = retention::plan(&facts, policy, local(SystemTime::now()));
         copies.extend(
@@ -98,10 +103,11 @@ pub fn forget(
     if !how.dry_run && !gone.is_empty() {
         monitor.phase(Phase::Removing);
         restic.forget(&gone)?;
-        if !how.keep_data {
-            monitor.phase(Phase::PruningRepository);
-            restic.prune(monitor)?;
-        }
+    }
+    // An earlier run may have been interrupted before this, or have left the data on purpose.
+    if !how.dry_run && !how.keep_data {
+        monitor.phase(Phase::PruningRepository);
+        restic.prune(monitor)?;
     }
     Ok(Forgotten {
         location: listing.location,
@@ -126,7 +132,12 @@ fn notes(store: &Store, udid: &Udid) -> Result<Vec<(crate::store::Snapshot, Note
 }
 
 /// Returns the facts about a phone's copies, which are sorted newest first.
-fn facts(udid: &Udid, copies: &[Copy], notes: &[(crate::store::Snapshot, Note)]) -> Vec<Facts> {
+fn facts(
+    udid: &Udid,
+    copies: &[Copy],
+    notes: &[(crate::store::Snapshot, Note)],
+    lacks_files: impl Fn(&Copy) -> bool,
+) -> Vec<Facts> {
     let one = |(rank, copy): (usize, &Copy)| {
         let note = notes.iter().find(|(snapshot, _)| copy.is_of(snapshot));
         let note = note.map(|(_, note)| note);
@@ -136,7 +147,7 @@ fn facts(udid: &Udid, copies: &[Copy], notes: &[(crate::store::Snapshot, Note)])
             rank: copies.len() - rank,
             current: false,
             ours: true,
-            good: note.is_none_or(|note| note.damaged.is_none()),
+            good: note.is_none_or(|note| note.damaged.is_none()) && !lacks_files(copy),
             pinned: note.is_some_and(|note| note.pinned),
             tagged: note.is_some_and(|note| !note.tags.is_empty()),
             unknown: false,
@@ -169,7 +180,7 @@ mod tests {
         let copies: Vec<Copy> = (1..10).rev().map(copy).collect();
         let now = "2026-11-20T00:00:00".parse().unwrap();
         let kept = |policy: &Policy| {
-            let decisions = retention::plan(&facts(&udid, &copies, &[]), policy, now);
+            let decisions = retention::plan(&facts(&udid, &copies, &[], |_| false), policy, now);
             decisions.iter().filter(|decision| decision.keeps()).count()
         };
         assert_eq!(kept(&Policy::last(0)), 1);

@@ -14,11 +14,9 @@ use super::engine::Engine;
 use super::tar::{Entries, Untar};
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::sha256::Sha256;
+use crate::store::OWN;
 use crate::store::sums::{Hash, Sums};
 use crate::store::walk;
-
-/// The folder with our records in a snapshot.
-const OWN: &str = ".idev-backup/";
 
 /// Number of findings that are listed; the others are counted.
 const FINDINGS_MAX: usize = 1_000;
@@ -71,7 +69,7 @@ pub fn prove(engine: &dyn Engine, copy: &Copy, monitor: &dyn Monitor) -> Result<
     monitor.phase(Phase::Checking);
     let id = &copy.snapshot;
     let mut list = None;
-    engine.files(id, &format!("/{OWN}{}", copy.udid), true, &mut |node| {
+    engine.files(id, &format!("/{OWN}/{}", copy.udid), true, &mut |node| {
         if node.path.ends_with("/SHA256SUMS") {
             list = Some(node.path);
         }
@@ -179,9 +177,15 @@ impl<I: Iterator<Item = Result<(String, Hash), crate::store::Error>>> Compare<'_
     }
 }
 
+/// Returns true for a path in the folder with our records.
+fn is_ours(path: &str) -> bool {
+    path.strip_prefix(OWN)
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
 impl<I: Iterator<Item = Result<(String, Hash), crate::store::Error>>> Entries for Compare<'_, I> {
     fn begin(&mut self, path: &str) {
-        self.hasher = (!path.starts_with(OWN)).then(Sha256::new);
+        self.hasher = (!is_ours(path)).then(Sha256::new);
     }
 
     fn bytes(&mut self, bytes: &[u8]) {

@@ -10,10 +10,7 @@ use crate::base::progress::{Monitor, Phase};
 use crate::base::udid::Udid;
 use crate::history::adopt::{self, Came};
 use crate::store::pulled::Pulled;
-use crate::store::{self, Store, snapshot};
-
-/// The folder with our records, in a store.
-const OWN: &str = ".idev-backup";
+use crate::store::{self, OWN, Store, snapshot};
 
 /// A backup in a snapshot of restic.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use super::{Error, Problem, Restic};
 use crate::base::progress::{Monitor, Phase};
 use crate::base::time;
 use crate::history::list::phone_name;
+use crate::store::copies::Repository;
 use crate::store::{self, Snapshot, Store};
 
 /// Check after a push.
@@ -23,8 +24,6 @@ use crate::store::{self, Snapshot, Store};
 pub enum After {
     /// Do not check.
     Nothing,
-    /// The structure of the repository.
-    Structure,
     /// The structure, and one part of the data, of this number of parts. Each push reads the next
     /// part.
     Share(NonZeroU32),
@@ -91,6 +90,8 @@ pub struct PushReport {
     pub present: u64,
     /// The backups that were left out.
     pub skipped: Vec<Skipped>,
+    /// The number of those that could not be pushed and may be later.
+    pub failed: u64,
     /// The bytes that were new to the repository.
     pub bytes_added: u64,
     /// The check afterwards, if there was one.
@@ -113,32 +114,40 @@ pub fn push(
         None => store.snapshots()?,
     };
     // Oldest first: the newer one then finds its parent.
-    candidates.reverse();
-    candidates.sort_by(|a, b| a.udid().cmp(b.udid()));
+    candidates.sort_by(|a, b| (a.udid(), a.date()).cmp(&(b.udid(), b.date())));
+    let location = restic.access().location.to_string();
+    let known = store.copies_in(&location);
     let stored = restic.snapshots()?;
+    let is_whole = |copy: &Copy| !known.lacks_files(&copy.snapshot);
     let mut work = Work {
         store,
         restic,
         how,
         monitor,
-        copies: stored.iter().filter_map(Copy::of).collect(),
+        copies: stored
+            .iter()
+            .filter_map(Copy::of)
+            .filter(is_whole)
+            .collect(),
         report: PushReport {
-            location: restic.access().location.to_string(),
+            location,
             dry_run: how.dry_run,
             pushed: Vec::new(),
             present: 0,
             skipped: Vec::new(),
+            failed: 0,
             bytes_added: 0,
             checked: None,
             seconds: 0.0,
         },
         newest: Vec::new(),
+        known,
     };
     for snapshot in &candidates {
         work.one(snapshot)?;
     }
     if !how.dry_run {
-        work.finish(stored.len())?;
+        work.finish()?;
     }
     work.report.seconds = began.elapsed().as_secs_f64();
     Ok(work.report)
@@ -154,6 +163,8 @@ struct Work<'a> {
     report: PushReport,
     /// The newest backup of each phone that is in the repository.
     newest: Vec<&'a Snapshot>,
+    /// What was noted about the repository before.
+    known: Repository,
 }
 
 impl<'a> Work<'a> {
@@ -201,6 +212,7 @@ impl<'a> Work<'a> {
             Err(cause) if cause.is_of_one() => {
                 self.remove_incomplete(&cause);
                 self.skip(snapshot, entry.name.clone(), &cause.to_string());
+                self.report.failed += 1;
                 let name = entry.name;
                 self.monitor
                     .problem(Problem::NotPushed { name, cause }.into());
@@ -252,6 +264,12 @@ impl<'a> Work<'a> {
             };
             match self.restic.push(&data, self.monitor) {
                 Err(e @ Error::Moved(_)) => moved = e,
+                // restic 0.18 and later leave out files that vanish, and say nothing. A backup that
+                // was removed meanwhile is not in its snapshot as a whole.
+                Ok(pushed) if self.store.look_again(udid, id, there.path())?.is_none() => {
+                    self.remove(&pushed.id);
+                    return Err(moved);
+                }
                 done => return done,
             }
         }
@@ -280,22 +298,30 @@ impl<'a> Work<'a> {
         else {
             return;
         };
-        if let Err(cause) = self.restic.forget(std::slice::from_ref(snapshot)) {
-            let snapshot = snapshot.clone();
-            self.monitor
-                .problem(Problem::IncompleteStays { snapshot, cause }.into());
-        }
+        self.remove(snapshot);
     }
 
-    /// Checks the repository, and notes what is there.
-    fn finish(&mut self, before: usize) -> Result<(), Error> {
+    /// Removes a snapshot, or notes that it lacks files.
+    fn remove(&self, snapshot: &str) {
+        let snapshot = snapshot.to_owned();
+        let Err(cause) = self.restic.forget(std::slice::from_ref(&snapshot)) else {
+            return;
+        };
+        self.note(self.store.note_incomplete(&self.report.location, &snapshot));
+        self.monitor
+            .problem(Problem::IncompleteStays { snapshot, cause }.into());
+    }
+
+    /// Checks the repository, and notes what is there. Damage that a check finds stays due for the
+    /// next push, also if that has nothing to send.
+    fn finish(&mut self) -> Result<(), Error> {
+        let location = self.report.location.clone();
         let mut checked = None;
-        if !self.report.pushed.is_empty() && self.how.after != After::Nothing {
-            let turn = before + self.report.pushed.len();
-            let read = match self.how.after {
-                After::Share(of) => Some(Share::in_turn(turn as u64, of)),
-                _ => None,
-            };
+        if let After::Share(of) = self.how.after
+            && (!self.report.pushed.is_empty() || self.known.check_due)
+        {
+            self.note(self.store.note_check_due(&location));
+            let read = Some(Share::in_turn(self.known.checks, of));
             self.monitor.phase(Phase::CheckingRepository);
             match self.restic.check(read, self.monitor) {
                 Ok(done) => {
@@ -308,14 +334,22 @@ impl<'a> Work<'a> {
                 Err(e) => return Err(e),
             }
         }
-        let location = &self.report.location;
+        if self.how.chosen.is_some() {
+            // An older backup that was named does not replace the newest one in the notes.
+            let known = &self.known;
+            self.newest.retain(|one| known.is_behind(one));
+        }
         let noted = self
             .store
-            .note_copies(location, &self.newest, checked, Timestamp::now());
+            .note_copies(&location, &self.newest, checked, Timestamp::now());
+        self.note(noted);
+        Ok(())
+    }
+
+    fn note(&self, noted: Result<(), store::Error>) {
         if let Err(e) = noted {
             self.monitor.problem(Problem::NotNoted(e).into());
         }
-        Ok(())
     }
 }
 

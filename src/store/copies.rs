@@ -36,11 +36,39 @@ pub struct Repository {
     pub location: String,
     /// RFC 3339: the last time at which a check after a push found no damage.
     pub checked: Option<String>,
+    /// True from a push until a check of the repository has ended without damage.
+    #[serde(skip_serializing_if = "is_false")]
+    pub check_due: bool,
+    /// Number of checks after pushes that found no damage.
+    pub checks: u64,
+    /// Snapshots that lack files of their backups, because a push could not remove them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<String>,
     /// The last push, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailedPush>,
     /// The newest backup of each phone there, by UDID.
     pub phones: BTreeMap<String, LastCopy>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl Repository {
+    /// Returns true if a snapshot is noted as one that lacks files. Its id may be shortened.
+    pub fn lacks_files(&self, snapshot: &str) -> bool {
+        let mut incomplete = self.incomplete.iter();
+        incomplete
+            .any(|id| !id.is_empty() && (snapshot.starts_with(id) || id.starts_with(snapshot)))
+    }
+
+    /// Returns true if a backup is newer than the noted copy of its phone, or that copy itself.
+    pub fn is_behind(&self, snapshot: &Snapshot) -> bool {
+        let copy = self.phones.get(snapshot.udid().as_str());
+        let date = copy.and_then(|copy| copy.date.parse::<Timestamp>().ok());
+        date.is_none_or(|date| snapshot.date() >= date)
+    }
 }
 
 /// A push that failed.
@@ -99,10 +127,34 @@ impl Store {
                 known.phones.insert(snapshot.udid().to_string(), copy);
             }
             known.failed = None;
-            known.checked = checked
-                .map(|time| time.to_string())
-                .or(known.checked.take());
+            if let Some(time) = checked {
+                known.checked = Some(time.to_string());
+                known.check_due = false;
+                known.checks += 1;
+            }
         })
+    }
+
+    /// Notes that something was pushed and has not been checked yet.
+    pub fn note_check_due(&self, location: &str) -> Result<(), Error> {
+        self.change_copies(location, |known| known.check_due = true)
+    }
+
+    /// Notes that a snapshot lacks files of its backup and could not be removed.
+    pub fn note_incomplete(&self, location: &str, snapshot: &str) -> Result<(), Error> {
+        self.change_copies(location, |known| {
+            if !known.incomplete.iter().any(|id| id == snapshot) {
+                known.incomplete.push(snapshot.to_owned());
+            }
+        })
+    }
+
+    /// Returns what is noted about one repository. Notes that cannot be read hold nothing that the
+    /// next push does not find out again.
+    pub fn copies_in(&self, location: &str) -> Repository {
+        let all = self.copies().unwrap_or_default();
+        let known = all.into_iter().find(|known| known.location == location);
+        known.unwrap_or_default()
     }
 
     /// Notes that a push failed. The next one that succeeds removes the note.

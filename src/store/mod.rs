@@ -60,6 +60,7 @@ pub use error::Error;
 pub use layout::is_backup;
 pub use lock::Lock;
 pub use missing_store::Absence;
+pub(crate) use names::OWN;
 pub use names::{FORMAT, MARK, METADATA, NOTES, RECORDED, REPORT, SUMS};
 pub(crate) use permissions::is_refused;
 pub use record::{Id, Record};

@@ -1,7 +1,7 @@
 //! The names and the format of our own files in a store.
 
 /// The name of our own folder in a store. Nothing in it belongs to Apple's layout.
-pub(super) const OWN: &str = ".idev-backup";
+pub(crate) const OWN: &str = ".idev-backup";
 
 /// The name of the file that marks a folder as a store.
 pub const MARK: &str = "store.json";

@@ -9,6 +9,7 @@ use idev_backup::automation::pushing;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::progress::Monitor;
+use idev_backup::base::units::counted;
 use idev_backup::repository::{self, Location, Push, PushReport};
 use idev_backup::store::Store;
 use jiff::Timestamp;
@@ -133,17 +134,27 @@ impl Pusher<'_> {
                     Style::Json => output::object("pushed", None, &report),
                     Style::People => pushed(&report),
                 }
+                if report.failed > 0 {
+                    let some = counted(report.failed, "backup");
+                    let failure = Failure::Command {
+                        what: format!("{some} could not be read as a whole"),
+                        hint: "check it with `idev-backup verify`; the next run tries again"
+                            .to_owned(),
+                    };
+                    return self.failed(failure, Some(&place), tells, &watch);
+                }
                 Attempt::Done(watch.had_problems())
             }
             Err(e) => self.failed(e, Some(&place), tells, &watch),
         }
     }
 
-    /// Returns true if a backup is not known to be in the repository. If the notes cannot be read,
-    /// the push itself finds out.
+    /// Returns true if a backup is not known to be in the repository, or if what was pushed has not
+    /// been checked. If the notes cannot be read, the push itself finds out.
     fn is_behind(&self, place: &Location) -> bool {
-        let behind = self.store.not_copied(&place.to_string());
-        !behind.is_ok_and(|phones| phones.is_empty())
+        let place = place.to_string();
+        let behind = self.store.not_copied(&place);
+        !behind.is_ok_and(|phones| phones.is_empty()) || self.store.copies_in(&place).check_due
     }
 
     fn push(&self, watch: &Watch<'_>) -> Result<PushReport, Failure> {

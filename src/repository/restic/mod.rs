@@ -244,10 +244,6 @@ struct NodeLine {
     struct_type: String,
     #[serde(default)]
     path: String,
-    #[serde(default, rename = "type")]
-    kind: String,
-    #[serde(default)]
-    size: u64,
 }
 
 impl Engine for Restic {
@@ -361,11 +357,7 @@ impl Engine for Restic {
             let is_below = node.path.strip_prefix(itself);
             let is_below = is_below.is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'));
             if node.struct_type == "node" && is_below {
-                each(Node {
-                    path: node.path,
-                    is_folder: node.kind == "dir",
-                    size: node.size,
-                })?;
+                each(Node { path: node.path })?;
             }
             Ok(Sign::Progress)
         })?;

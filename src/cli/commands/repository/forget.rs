@@ -18,7 +18,7 @@ use crate::cli::render::repository::forgotten;
 /// Example:  idev-backup repository forget --keep-weekly 8 --keep-monthly 12 --dry-run
 ///
 /// The newest copy of each phone always stays, and so do copies of backups that are pinned or
-/// tagged in the store.
+/// tagged in this computer's store. The next push sends again what the store still has.
 #[derive(Args)]
 pub struct Forget {
     /// Show what would be forgotten, and why the others stay
@@ -77,8 +77,11 @@ impl Forget {
             dry_run: self.dry_run,
             keep_data: self.keep_data,
         };
-        // This computer need not have a store.
-        let store = self.store.open().ok();
+        // This computer need not have a store. One that cannot be read may hold pins.
+        let store = match self.store.open() {
+            Err(Failure::NoStoreYet { .. }) => None,
+            store => Some(store?),
+        };
         Ok(repository::forget(&restic, store.as_ref(), &how, watch)?)
     }
 }

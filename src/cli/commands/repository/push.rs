@@ -43,7 +43,7 @@ pub struct Push {
     )]
     read_back: NonZeroU32,
     /// Do not check the repository after the push
-    #[arg(long, conflicts_with = "read_back")]
+    #[arg(long)]
     no_check: bool,
     /// Record this name as that of the computer [default: the computer's own name]
     #[arg(long, value_name = "NAME")]
