@@ -2,9 +2,7 @@
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>). Without the script, a page
 //! with a running job loads itself again.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,7 +11,6 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body::Frame;
 use maud::{Markup, html};
 use tokio::sync::mpsc;
 
@@ -23,6 +20,7 @@ use super::form;
 use super::jobs::{Ended, Job, Progress};
 use super::layout::{Page, encoded, t};
 use super::now::{self, News};
+use super::pieces::Pieces;
 use super::query;
 use super::site::{Site, reading};
 use super::unlock::allow_form;
@@ -317,21 +315,5 @@ fn events(
         }
     });
     let kind = [(CONTENT_TYPE, "text/event-stream")];
-    (kind, Body::new(Events(receiver))).into_response()
-}
-
-/// The body of a stream of events.
-struct Events(mpsc::Receiver<Bytes>);
-
-impl http_body::Body for Events {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let next = self.get_mut().0.poll_recv(context);
-        next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
-    }
+    (kind, Body::new(Pieces(receiver))).into_response()
 }

@@ -34,6 +34,7 @@ mod pack;
 mod password;
 mod phones;
 mod photos;
+mod pieces;
 mod places;
 mod preview;
 mod query;

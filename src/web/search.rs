@@ -2,12 +2,10 @@
 //! runs, and the search ends when the browser goes away.
 
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -15,13 +13,14 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body::Frame;
 use maud::{Markup, html};
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, Sender};
 
 use super::backup::{Inside, title};
 use super::fail::Fail;
 use super::layout::{encoded, t};
+use super::pieces::Pieces;
 use super::query;
 use super::site::{Opened, Site, key, reading};
 use crate::backup_format::manifest_db::{Filter, Kind as Is};
@@ -35,6 +34,10 @@ use crate::reader::passwords::NoPasswords;
 
 /// Longest time of a search.
 const TIME_MAX: Duration = Duration::from_secs(60);
+/// Time after the search in which a slow browser may still take the end of the page.
+const TAIL_MAX: Duration = Duration::from_secs(5);
+/// Time between two tries to send a part of the page.
+const TRY: Duration = Duration::from_millis(20);
 /// Most hits of a backup on a page, and most names of files.
 const HITS_MAX: usize = 300;
 const FILES_MAX: usize = 100;
@@ -77,7 +80,7 @@ pub(super) async fn page(
             return Ok(page.answer(&site));
         }
         let text = page.markup(&site).into_string();
-        let (head, tail) = text.split_once(HITS).unwrap_or((&text, ""));
+        let (head, tail) = text.rsplit_once(HITS).unwrap_or((&text, ""));
         let (sender, receiver) = mpsc::channel(8);
         let stream = Stream {
             sender,
@@ -139,9 +142,21 @@ struct Stream {
 }
 
 impl Stream {
-    /// Sends a part of the page. Returns false if the browser has gone.
-    fn send(&self, text: String) -> bool {
-        self.sender.blocking_send(text.into()).is_ok()
+    /// Sends a part of the page, and waits while the browser takes no more of it, but not longer
+    /// than the search may last. No lock on a backup may be held meanwhile.
+    fn send(&self, text: String) {
+        self.send_until(text, self.until);
+    }
+
+    fn send_until(&self, text: String, until: Instant) {
+        let mut piece = Bytes::from(text);
+        while let Err(TrySendError::Full(unsent)) = self.sender.try_send(piece) {
+            if Instant::now() > until {
+                return;
+            }
+            piece = unsent;
+            thread::sleep(TRY);
+        }
     }
 
     /// Returns true if the browser has gone, or the time is over.
@@ -181,42 +196,47 @@ impl Stream {
                 p.bad { "The search ended after a minute. There may be more." }
             }
         };
-        self.send(end.into_string() + &self.tail);
+        let until = self.until.max(Instant::now() + TAIL_MAX);
+        self.send_until(end.into_string() + &self.tail, until);
     }
 
-    /// Searches the contents of a backup, and returns the number of hits.
+    /// Searches the contents of a backup, and returns the number of hits. Each kind is searched to
+    /// its end before its hits are sent, so that no page waits for this browser.
     fn contents(&self, site: &Site, opened: &Opened, search: &mut Search, wish: &str) -> usize {
-        let (query, mut all) = (Query::new(wish, true), 0);
-        with_backup(opened, |backup| {
-            for kind in items::kinds() {
-                if self.is_over() {
-                    break;
-                }
-                let mut hits = 0;
-                let skipped = search.kind(backup, kind, |item| {
+        let (query, own, mut all) = (Query::new(wish, true), own_look(opened), 0);
+        for kind in items::kinds() {
+            if self.is_over() {
+                break;
+            }
+            let (mut hits, mut found) = (0, String::new());
+            let skipped = with_backup(own.as_ref(), opened, |backup| {
+                search.kind(backup, kind, |item| {
                     hits += 1;
                     if hits > HITS_MAX || self.is_over() {
                         return false;
                     }
-                    let heading = (hits == 1).then(|| {
-                        html! {
-                            h3 { a href=(opened.at(site, &to(kind, wish))) { (name(kind)) } }
-                        }
-                    });
-                    let heading = heading.map_or(String::new(), Markup::into_string);
-                    self.send(heading + &hit(item, &query).into_string())
-                });
-                if hits > HITS_MAX {
-                    let rest = html! { p.soft { "These are the first " (HITS_MAX) "." } };
-                    self.send(rest.into_string());
+                    found += &hit(item, &query).into_string();
+                    true
+                })
+            });
+            let heading = html! {
+                h3 { a href=(opened.at(site, &to(kind, wish))) { (name(kind)) } }
+            };
+            let rest = html! {
+                @if hits > HITS_MAX { p.soft { "These are the first " (HITS_MAX) "." } }
+                @if let Some(skipped) = skipped.filter(|skipped| !skipped.absent) {
+                    p.bad { "Not all were searched: " (t(&skipped.why)) }
                 }
-                if let Some(skipped) = skipped.filter(|skipped| !skipped.absent) {
-                    let why = html! { p.bad { "Not all were searched: " (t(&skipped.why)) } };
-                    self.send(why.into_string());
-                }
-                all += hits.min(HITS_MAX);
+            };
+            if hits > 0 {
+                found.insert_str(0, &heading.into_string());
             }
-        });
+            found += &rest.into_string();
+            if !found.is_empty() {
+                self.send(found);
+            }
+            all += hits.min(HITS_MAX);
+        }
         all
     }
 
@@ -226,9 +246,10 @@ impl Stream {
             kind: Some(Is::File),
             ..Filter::default()
         };
-        let (mut hits, mut rows) = (0, 0u64);
-        with_backup(opened, |backup| {
-            let read = backup.each(&filter, |item| {
+        let (mut hits, mut rows, mut found) = (0, 0u64, String::new());
+        let own = own_look(opened);
+        let read = with_backup(own.as_ref(), opened, |backup| {
+            backup.each(&filter, |item| {
                 rows += 1;
                 if rows.is_multiple_of(ROWS) && self.is_over() {
                     return false;
@@ -240,11 +261,6 @@ impl Stream {
                 if hits > FILES_MAX {
                     return false;
                 }
-                let heading = if hits == 1 {
-                    html! { h3 { "Files" } }
-                } else {
-                    html! {}
-                };
                 let to = opened.at(site, &format!("/file/{}", encoded(&item.file_id)));
                 let hit = html! {
                     div.hit {
@@ -252,29 +268,37 @@ impl Stream {
                         p.soft { bdi { (t(&item.domain)) } }
                     }
                 };
-                self.send(heading.into_string() + &hit.into_string())
-            });
-            if let Err(e) = read {
-                self.send(html! { p.bad { (t(&e.to_string())) } }.into_string());
-            }
+                found += &hit.into_string();
+                true
+            })
         });
-        if hits > FILES_MAX {
-            let rest = html! { p.soft { "These are the first " (FILES_MAX) " files." } };
-            self.send(rest.into_string());
+        let rest = html! {
+            @if let Err(e) = read { p.bad { (t(&e.to_string())) } }
+            @if hits > FILES_MAX { p.soft { "These are the first " (FILES_MAX) " files." } }
+        };
+        if hits > 0 {
+            found.insert_str(0, &html! { h3 { "Files" } }.into_string());
         }
+        self.send(found + &rest.into_string());
         hits.min(FILES_MAX)
     }
 }
 
-/// Reads a backup by a look of its own, so that pages need not wait. That is only possible where no
-/// list has to be decrypted.
-fn with_backup(opened: &Opened, work: impl FnOnce(&Backup)) {
-    if !opened.is_encrypted()
-        && let Ok(backup) = Backup::open(opened.folder(), &NoPasswords)
-    {
-        return work(&backup);
+/// Opens a backup for this search alone, so that pages need not wait for it. That is only possible
+/// where no list has to be decrypted.
+fn own_look(opened: &Opened) -> Option<Backup> {
+    if opened.is_encrypted() {
+        return None;
     }
-    work(&opened.backup());
+    Backup::open(opened.folder(), &NoPasswords).ok()
+}
+
+/// Reads a backup by its own look, or by the one of the pages, which wait meanwhile.
+fn with_backup<T>(own: Option<&Backup>, opened: &Opened, work: impl FnOnce(&Backup) -> T) -> T {
+    match own {
+        Some(backup) => work(backup),
+        None => work(&opened.backup()),
+    }
 }
 
 fn hit(item: &Item, query: &Query) -> Markup {
@@ -339,18 +363,45 @@ fn name(kind: Kind) -> String {
     word[..1].to_uppercase() + &word[1..]
 }
 
-/// A page on its way, in pieces.
-struct Pieces(Receiver<Bytes>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = io::Error;
+    fn stream(until: Duration) -> (Stream, mpsc::Receiver<Bytes>) {
+        let (sender, receiver) = mpsc::channel(1);
+        let stream = Stream {
+            sender,
+            until: Instant::now() + until,
+            tail: String::new(),
+        };
+        (stream, receiver)
+    }
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let next = self.0.poll_recv(context);
-        next.map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+    #[test]
+    fn sends_end_at_the_deadline() {
+        let (stream, mut receiver) = stream(Duration::from_millis(100));
+        stream.send("first".to_owned());
+        stream.send("second".to_owned());
+        assert!(stream.is_over());
+        assert_eq!(receiver.try_recv().unwrap(), "first");
+        assert!(receiver.try_recv().is_err());
+        stream.send("third".to_owned());
+        assert_eq!(receiver.try_recv().unwrap(), "third");
+    }
+
+    #[test]
+    fn slow_browsers_get_all_pieces() {
+        let (stream, mut receiver) = stream(TIME_MAX);
+        let sender = thread::spawn(move || {
+            for number in 0..20 {
+                stream.send(number.to_string());
+            }
+        });
+        for number in 0..20 {
+            thread::sleep(Duration::from_millis(3));
+            assert_eq!(receiver.blocking_recv().unwrap(), number.to_string());
+        }
+        sender.join().unwrap();
+        assert!(receiver.blocking_recv().is_none());
     }
 }
