@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
-use axum::http::header::{HeaderValue, LOCATION, REFERRER_POLICY};
+use axum::http::header::{HeaderValue, REFERRER_POLICY};
 use axum::response::{IntoResponse, Response};
 use maud::html;
 
@@ -13,7 +13,7 @@ use super::fail::Fail;
 use super::guard::BODY_MAX;
 use super::layout::{Page, answer, encoded, t};
 use super::site::{Site, reading};
-use super::{backup, query};
+use super::{backup, form, query};
 use crate::history::list;
 
 /// Lets a page have a form: with the policy `no-referrer`, a browser would send the form with the
@@ -87,7 +87,7 @@ pub(super) async fn take(
     reading(move || {
         let password = password.ok_or(Fail::Status(StatusCode::BAD_REQUEST))?;
         let opened = site.open_with(&key, Some(password))?;
-        Ok(to(opened.at(&site, then(query.as_deref()))))
+        Ok(form::to(opened.at(&site, then(query.as_deref()))))
     })
     .await
 }
@@ -104,11 +104,7 @@ fn then(query: Option<&str>) -> &'static str {
 pub(super) async fn forget(State(site): State<Arc<Site>>, Path(key): Path<String>) -> Response {
     reading(move || {
         site.forget(site.find(&key)?.udid());
-        Ok(to(site.at("/")))
+        Ok(form::to(site.at("/")))
     })
     .await
-}
-
-fn to(address: String) -> Response {
-    (StatusCode::SEE_OTHER, [(LOCATION, address)]).into_response()
 }
