@@ -356,7 +356,49 @@ fn pins_and_tags_are_noted() {
     assert!(!desk.browser.page(&manage).contains("before iOS 27"));
 }
 
-/// Checks that a deletion needs the word, refuses a pinned backup, and removes the one it showed.
+/// Checks that pages which were made before a job ended are told so, also when they open their
+/// stream later, and however many jobs have ended.
+#[test]
+fn old_pages_learn_of_ended_jobs() {
+    let rig = Rig::backed_up();
+    let desk = Desk::at(&rig);
+    let backup = desk.browser.backup();
+    let pages = [desk.browser.home.clone(), desk.phone()];
+    let streams = || {
+        pages
+            .clone()
+            .map(|page| stream_of(&desk.browser.page(&page)))
+    };
+    let mut old = Vec::new();
+    for _ in 0..22 {
+        old.extend(streams());
+        let job = desk.start(&format!("{backup}/verify"), "bytes");
+        desk.wait_for(&job, "WHOLE.");
+    }
+    for stream in &old {
+        let told = stream_until(&desk.browser, stream, "\"ended\":true");
+        assert!(told.contains("Load the page again"), "{told}");
+    }
+    for stream in streams() {
+        let told = stream_until(&desk.browser, &stream, "\"ended\":");
+        assert!(!told.contains("Load the page again"), "{told}");
+    }
+}
+
+/// Returns the address of the stream that a page follows.
+fn stream_of(page: &str) -> String {
+    let pattern = regex::Regex::new("data-live=\"([^\"]+)\"").unwrap();
+    pattern.captures(page).unwrap()[1].to_owned()
+}
+
+/// Returns the value that stands for the warnings which a page showed.
+fn shown(page: &str) -> String {
+    let pattern = regex::Regex::new("name=\"shown\" value=\"([0-9a-f]{64})\"").unwrap();
+    pattern.captures(page).unwrap()[1].to_owned()
+}
+
+/// Checks that a deletion needs the word, refuses a pinned backup and one whose warnings have
+/// changed, and removes the one it showed.
 #[test]
 fn deletion_asks_first() {
     let rig = Rig::backed_up();

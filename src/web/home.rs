@@ -25,11 +25,13 @@ pub(super) async fn page(
 ) -> Response {
     reading(move || {
         let now = SystemTime::now();
-        let overview = overview(&site, now)?;
+        // First, so that a job which ends meanwhile makes the page old.
         let ended = site.jobs().ended();
+        let overview = overview(&site, now)?;
+        let follow = live::since(&site.at("/live"), ended);
         let news = site.acts().then(|| now::of_all(&site, &session, ended));
         let main = html! {
-            @if let Some(news) = &news { (live::part(&site.at("/live"), true, news)) }
+            @if let Some(news) = &news { (live::part(&follow, true, news)) }
             (next::words(&site))
             @if news.is_some() { h2 { "Phones in this store" } }
             @if overview.phones.is_empty() {
@@ -214,16 +216,17 @@ pub(super) async fn phone(
 ) -> Response {
     reading(move || {
         let now = SystemTime::now();
+        let ended = site.jobs().ended();
         let overview = overview(&site, now)?;
         let mut phones = overview.phones.iter();
         let phone = phones.find(|phone| phone.udid == udid);
         let phone = phone.ok_or(Fail::NotFound("the store has no such phone"))?;
         let backups = overview.backups.iter().filter(|b| b.udid == udid);
-        let ended = site.jobs().ended();
         let of = udid.parse().ok().filter(|_| site.acts());
         let news = of.as_ref().map(|of| now::of_phone(&site, &session, of, ended));
         let runs = of.is_some_and(|of| site.jobs().of(&of).is_some());
         let follow = site.at(&format!("/phone/{}/live", encoded(&udid)));
+        let follow = live::since(&follow, ended);
         let main = html! {
             @if let Some(news) = &news { (live::part(&follow, true, news)) }
             ol.timeline reversed {

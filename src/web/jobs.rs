@@ -140,6 +140,7 @@ pub(super) struct Job {
     pub(super) token: Arc<CancelToken>,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
+    ended: Arc<AtomicU64>,
 }
 
 impl Job {
@@ -182,6 +183,8 @@ impl Job {
         let mut state = locked(&self.state);
         state.wait = None;
         state.ended = Some(ended);
+        // Whoever sees the end also sees it counted.
+        self.ended.fetch_add(1, Ordering::SeqCst);
         drop(state);
         self.tell();
     }
@@ -260,6 +263,8 @@ pub(super) struct Jobs {
     jobs: Mutex<VecDeque<Arc<Job>>>,
     next: AtomicU64,
     changed: watch::Sender<u64>,
+    /// Number of jobs that have ended, also of those that are no longer remembered.
+    ended: Arc<AtomicU64>,
     one_ended: Condvar,
 }
 
@@ -269,6 +274,7 @@ impl Jobs {
             jobs: Mutex::default(),
             next: AtomicU64::new(1),
             changed: watch::Sender::new(0),
+            ended: Arc::default(),
             one_ended: Condvar::new(),
         }
     }
@@ -301,9 +307,10 @@ impl Jobs {
             .cloned()
     }
 
-    /// Returns the number of jobs that have ended.
-    pub(super) fn ended(&self) -> usize {
-        locked(&self.jobs).iter().filter(|job| !job.runs()).count()
+    /// Returns the number of jobs that have ended since the server began. A page that was made with
+    /// the same number is up to date.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended.load(Ordering::SeqCst)
     }
 
     /// Starts a job. If the phone has a running job, returns that one as an error.
@@ -337,6 +344,7 @@ impl Jobs {
                 ended: None,
             }),
             changed: self.changed.clone(),
+            ended: self.ended.clone(),
         });
         jobs.push_front(job.clone());
         while jobs.iter().filter(|job| !job.runs()).count() > ENDED_MAX {
@@ -469,7 +477,19 @@ mod tests {
             wait_for(&job.unwrap_or_else(|_| panic!("not started")));
         }
         assert!(jobs.all().len() <= ENDED_MAX + 1);
+        assert_eq!(jobs.ended(), ENDED_MAX as u64 + 5);
         assert!(jobs.get(1).is_none() && jobs.get(ENDED_MAX as u64 + 5).is_some());
+    }
+
+    #[test]
+    fn failed_deletions_are_no_cancellations() {
+        let jobs = Arc::new(Jobs::new());
+        let job = jobs.start(udid(ONE), "A".to_owned(), Work::Delete, |job| {
+            job.token.cancel();
+            Err(Job::internal_error())
+        });
+        let ended = wait_for(&job.unwrap_or_else(|_| panic!("not started")));
+        assert!(ended.lines[0].starts_with("It failed"), "{ended:?}");
     }
 
     #[test]

@@ -242,6 +242,18 @@ fn amounts(progress: &Progress) -> String {
     parts.join(" · ")
 }
 
+/// Returns the address of a stream for a page that was made when this many jobs had ended.
+pub(super) fn since(stream: &str, ended: u64) -> String {
+    format!("{stream}?before={ended}")
+}
+
+/// Returns the number of jobs that had ended when the page was made. Jobs may end before the page
+/// opens its stream, or while it is hidden and has none.
+fn before(site: &Site, query: Option<&str>) -> u64 {
+    let given = query::get(query, "before").and_then(|text| text.parse().ok());
+    given.unwrap_or_else(|| site.jobs().ended())
+}
+
 /// Follows a job.
 pub(super) async fn follow_job(
     State(site): State<Arc<Site>>,
@@ -259,8 +271,9 @@ pub(super) async fn follow_job(
 pub(super) async fn follow_all(
     State(site): State<Arc<Site>>,
     Extension(session): Extension<Session>,
+    RawQuery(query): RawQuery,
 ) -> Response {
-    let before = site.jobs().ended();
+    let before = before(&site, query.as_deref());
     events(site, move |site| now::of_all(site, &session, before))
 }
 
@@ -269,8 +282,9 @@ pub(super) async fn follow_phone(
     State(site): State<Arc<Site>>,
     Extension(session): Extension<Session>,
     Path(udid): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Response {
-    let before = site.jobs().ended();
+    let before = before(&site, query.as_deref());
     match udid.parse() {
         Ok(udid) => events(site, move |site| {
             now::of_phone(site, &session, &udid, before)

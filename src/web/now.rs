@@ -51,7 +51,7 @@ pub(super) fn is_busy(site: &Arc<Site>) -> bool {
 
 /// Shows all running jobs and the connected phones. `before` is the number of jobs that had ended
 /// when the page was made.
-pub(super) fn of_all(site: &Arc<Site>, session: &Session, before: usize) -> News {
+pub(super) fn of_all(site: &Arc<Site>, session: &Session, before: u64) -> News {
     let look = site.phones().last(site);
     let jobs = site.jobs().all();
     let running: Vec<&Arc<Job>> = jobs.iter().filter(|job| job.runs()).collect();
@@ -88,7 +88,7 @@ pub(super) fn of_all(site: &Arc<Site>, session: &Session, before: usize) -> News
 }
 
 /// Shows the running job of a phone, or the button that begins a backup.
-pub(super) fn of_phone(site: &Arc<Site>, session: &Session, udid: &Udid, before: usize) -> News {
+pub(super) fn of_phone(site: &Arc<Site>, session: &Session, udid: &Udid, before: u64) -> News {
     let job = site.jobs().of(udid);
     let is_old = site.jobs().ended() != before;
     let ended = site.jobs().all();
