@@ -388,7 +388,7 @@ impl Jobs {
 }
 
 fn failed(job: &Job, failure: Described) -> Ended {
-    if job.token.cancelled() {
+    if job.token.cancelled() && job.work.can_be_cancelled() {
         let text = match job.work {
             Work::BackUp => {
                 "Cancelled. The last backup is as it was; the next run continues with what was \
