@@ -419,7 +419,8 @@ fn deletion_asks_first() {
         "{page}"
     );
     assert!(!page.contains("ONLY backup"), "{page}");
-    let wrong = desk.send(&delete, "no");
+    let yes = |page: &str| format!("yes&shown={}", shown(page));
+    let wrong = desk.send(&delete, &format!("no&shown={}", shown(&page)));
     assert_eq!(wrong.header("location"), format!("{delete}?wrong=1"));
     assert!(
         desk.browser
@@ -427,10 +428,21 @@ fn deletion_asks_first() {
             .contains("Nothing was deleted")
     );
     desk.send(&format!("{older}/pin"), "yes");
-    assert_eq!(desk.send(&delete, "yes").status, 409);
+    assert_eq!(desk.send(&delete, &yes(&page)).status, 409);
     assert_eq!(rig.store.snapshots().unwrap().len(), 2);
     desk.send(&format!("{older}/pin"), "no");
-    let job = desk.start(&delete, "yes");
+    desk.send(&format!("{older}/tag"), "before+iOS+27");
+    for of_other_page in [yes(&page), "yes".to_owned()] {
+        let answer = desk.send(&delete, &of_other_page);
+        assert_eq!(answer.header("location"), format!("{delete}?other=1"));
+    }
+    let again = desk.browser.page(&format!("{delete}?other=1"));
+    assert!(
+        again.contains("has changed since") && again.contains("tagged before iOS 27"),
+        "{again}"
+    );
+    assert_eq!(rig.store.snapshots().unwrap().len(), 2);
+    let job = desk.start(&delete, &yes(&again));
     desk.wait_for(&job, "was deleted.");
     assert_eq!(rig.store.snapshots().unwrap().len(), 1);
     assert_eq!(desk.browser.get(older).status, 404);

@@ -18,13 +18,16 @@ use super::unlock::allow_form;
 use super::{backup, query, work};
 use crate::base::progress::Silent;
 use crate::base::secret::Secret;
+use crate::base::sha256::Sha256;
 use crate::base::time;
 use crate::base::udid::Udid;
 use crate::base::units::size;
 use crate::history::change::Chosen;
+use crate::history::delete::Deleted;
 use crate::history::list::{self, Backup as Listed};
 use crate::history::{delete, tag};
 use crate::store::Snapshot;
+use crate::store::sums::hex;
 
 /// The word that confirms a deletion, as on the command line.
 const YES: &str = "yes";
@@ -315,8 +318,14 @@ pub(super) async fn ask(
         let named = Named::find(&site, &key)?;
         let seen = delete::consider(&named.chosen(&site), &Silent)?;
         let is_wrong = query::get(query.as_deref(), "wrong").is_some();
+        let is_other = query::get(query.as_deref(), "other").is_some();
         let made = named.listed.date.as_deref().map(time::when);
         let main = html! {
+            @if is_other {
+                p.note.bad role="alert" {
+                    "Nothing was deleted: what a deletion means has changed since you were asked."
+                }
+            }
             p {
                 "This deletes the backup of " strong { bdi { (t(&named.phone())) } }
                 @if let Some(made) = made { ", made " (made) "," }
@@ -327,6 +336,7 @@ pub(super) async fn ask(
             @for warning in seen.warnings() { p { strong.bad { (t(&warning)) } } }
             form.password method="post" action=(site.at(&format!("/b/{key}/delete"))) {
                 (form::check(&session))
+                input type="hidden" name="shown" value=(shown(&seen));
                 label for="answer" { "Type " code { (YES) } " to delete it" }
                 input id="answer" name="value" required autocomplete="off" autocapitalize="off"
                     spellcheck="false" aria-describedby=[is_wrong.then_some("wrong")]
@@ -343,7 +353,17 @@ pub(super) async fn ask(
     .await
 }
 
-/// Starts the deletion if the answer is right.
+/// Returns a value that stands for the warnings about a deletion.
+fn shown(seen: &Deleted) -> String {
+    let mut hash = Sha256::new();
+    for warning in seen.warnings() {
+        hash.update(warning.as_bytes());
+        hash.update(b"\n");
+    }
+    hex(&hash.finalize())
+}
+
+/// Starts the deletion if the answer is right, and the user was asked with the same warnings.
 pub(super) async fn delete(
     State(site): State<Arc<Site>>,
     Extension(session): Extension<Session>,
@@ -356,6 +376,9 @@ pub(super) async fn delete(
         }
         let chosen = named.chosen(site);
         let seen = delete::consider(&chosen, &Silent)?;
+        if form.get("shown") != shown(&seen) {
+            return Ok(form::to(site.at(&format!("/b/{key}/delete?other=1"))));
+        }
         let job = work::delete(site, chosen, seen, named.phone())?;
         Ok(form::to(site.at(&format!("/job/{}", job.id))))
     })
