@@ -470,6 +470,8 @@ fn forged_forms_are_refused() {
         .collect();
     actions.push(format!("{}phone/{UDID}/back-up", browser.home));
     actions.push(format!("{}job/1/cancel", browser.home));
+    actions.push(format!("{}schedule/add", browser.home));
+    actions.push(format!("{}schedule/remove", browser.home));
     for action in &actions {
         let forms = [
             "value=yes".to_owned(),
@@ -495,6 +497,7 @@ fn forged_forms_are_refused() {
         assert_eq!(browser.post(action, &long, &origin).status, 413, "{action}");
     }
     assert_eq!(rig.store.snapshots().unwrap().len(), 1);
+    assert!(!rig.dir.path().join("jobs").exists());
     let page = browser.page(&format!("{backup}/manage"));
     assert!(page.contains("not yet since it was made"), "{page}");
 }
