@@ -33,7 +33,9 @@ pub(super) struct Secrets {
     /// True if browsers reach the server over TLS.
     is_secure: bool,
     /// The first part of every path. Browsers send a cookie to all ports of a host, so a server of
-    /// another program on another port would receive it; the path of the cookie prevents that.
+    /// another program on another port would receive it; the path of the cookie prevents that. It
+    /// is empty where the server asks for a password: then other programs with a port of the same
+    /// host can receive the cookie, over TLS only those with a certificate that the browser takes.
     base: String,
     /// The key of the values that forms carry.
     forms: hmac::Key,
