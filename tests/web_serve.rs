@@ -49,9 +49,8 @@ fn guarded(store: &Store, names: &[&str], protection: Protection) -> (Server, St
     let store = Store::open(store.root()).unwrap();
     let options = options_of(&store);
     let server = Server::listen(store, options, listen).unwrap();
-    let place = server.place();
-    let address = place.split("://").nth(1).unwrap().trim_end_matches('/');
-    (server, address.to_owned())
+    let address = server.address().to_string();
+    (server, address)
 }
 
 fn post(path: &str, form: &str, headers: &[(&str, &str)]) -> String {
@@ -185,7 +184,8 @@ fn proxies_must_vouch_for_browsers() {
     let (store, _) = hostile(dir.path());
     let name = "backups.example";
     let proxy = || Protection::Proxy(vec![IpAddr::from([127, 0, 0, 1])]);
-    let (_server, address) = guarded(&store, &[name], proxy());
+    let (server, address) = guarded(&store, &[name], proxy());
+    assert_eq!(server.place(), "https://backups.example/");
     let host = ("Host", name);
     let secure = ("X-Forwarded-Proto", "https");
     let from = ("X-Forwarded-For", FAR);

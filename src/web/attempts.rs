@@ -92,7 +92,7 @@ impl Attempts {
 
 /// Returns the address that counts: of IPv6 the first half, since one computer has all of the
 /// second.
-fn whole(address: IpAddr) -> IpAddr {
+pub(super) fn whole(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(of) => match of.to_ipv4_mapped() {
             Some(of) => IpAddr::V4(of),

@@ -117,8 +117,10 @@ impl Listen {
 pub(super) struct Hosts {
     /// Names and ports that are right as they are.
     whole: Vec<String>,
-    /// Names that are right with any port.
+    /// Names that are right with any port, those that the user gave first.
     names: Vec<String>,
+    /// Number of names that the user gave.
+    given: usize,
     /// True if any address is right: a page elsewhere cannot have a number as its own name.
     addresses: bool,
     /// The scheme of all addresses.
@@ -131,6 +133,7 @@ impl Hosts {
         Hosts {
             whole: vec![format!("127.0.0.1:{port}"), format!("localhost:{port}")],
             names: Vec::new(),
+            given: 0,
             addresses: false,
             scheme: "http",
         }
@@ -144,12 +147,14 @@ impl Hosts {
             .iter()
             .map(|n| n.to_ascii_lowercase())
             .collect();
+        let given = names.len();
         if !proxied {
             names.push("localhost".to_owned());
         }
         Hosts {
             whole: Vec::new(),
             names,
+            given,
             addresses: !proxied,
             scheme: match listen.protection {
                 Protection::Nothing => "http",
@@ -161,6 +166,11 @@ impl Hosts {
     /// Returns the scheme of the addresses that browsers see.
     pub(super) fn scheme(&self) -> &'static str {
         self.scheme
+    }
+
+    /// Returns the names that the user gave.
+    pub(super) fn given(&self) -> &[String] {
+        &self.names[..self.given]
     }
 
     /// Returns true if a Host header names this server.

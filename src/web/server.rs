@@ -33,8 +33,8 @@ use super::listen::{Hosts, Listen, ListenError, Protection};
 use super::login::{self, Login};
 use super::site::{Options, Site, locked};
 use super::{
-    backup, changes, contacts, files, home, live, manage, messages, more, notes, photos, places,
-    query, raw, records, report, schedule, search, unlock, whatsapp,
+    attempts, backup, changes, contacts, files, home, live, manage, messages, more, notes, photos,
+    places, query, raw, records, report, schedule, search, unlock, whatsapp,
 };
 use crate::store::Store;
 
@@ -117,7 +117,8 @@ impl Server {
             let _in_runtime = runtime.enter();
             TcpListener::from_std(listener)?
         };
-        runtime.spawn(accept(listener, router(&site), tls));
+        let proxies = site.proxies().to_vec();
+        runtime.spawn(accept(listener, router(&site), tls, proxies));
         runtime.spawn(sweep(site.clone()));
         Ok(Server {
             address,
@@ -144,9 +145,16 @@ impl Server {
         format!("{scheme}://{}{}?token={token}", self.address, guard::START)
     }
 
-    /// Returns the address of a server that asks for a password, without a name.
+    /// Returns the address on which the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns an address for browsers of a server that asks for a password: by its name if it has
+    /// one. With neither a name nor an address of its own, the address works on this computer only.
     pub fn place(&self) -> String {
-        format!("{}://{}/", self.site.names().scheme(), self.address)
+        let (names, is_proxied) = (self.site.names(), !self.site.proxies().is_empty());
+        place_of(names.scheme(), self.address, names.given(), is_proxied)
     }
 
     /// Serves until the flag is set. Then it cancels the running jobs, and waits for their end.
@@ -172,9 +180,23 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>) {
+fn place_of(scheme: &str, at: SocketAddr, names: &[String], is_proxied: bool) -> String {
+    match names.first() {
+        Some(name) if is_proxied => format!("{scheme}://{name}/"),
+        Some(name) if !at.ip().is_loopback() => format!("{scheme}://{name}:{}/", at.port()),
+        _ if at.ip().is_unspecified() => format!("{scheme}://localhost:{}/", at.port()),
+        _ => format!("{scheme}://{at}/"),
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    proxies: Vec<IpAddr>,
+) {
     let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let shares: Shares = Shares::default();
+    let shares = Arc::new(Shares::new(&proxies));
     while let Ok(permit) = free.clone().acquire_owned().await {
         let Ok((stream, peer)) = listener.accept().await else {
             // The system has no descriptor left, for example.
@@ -201,32 +223,56 @@ async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>)
 }
 
 /// Connections of each address.
-type Shares = Arc<Mutex<HashMap<IpAddr, usize>>>;
+struct Shares {
+    used: Mutex<HashMap<IpAddr, usize>>,
+    /// Proxies: all browsers come from their addresses.
+    proxies: Vec<IpAddr>,
+}
 
-/// A permit for a connection from an address.
-struct Share(Shares, IpAddr);
+/// A permit for a connection, with its address if that has a limit.
+struct Share(Arc<Shares>, Option<IpAddr>);
+
+impl Shares {
+    fn new(proxies: &[IpAddr]) -> Shares {
+        Shares {
+            used: Mutex::default(),
+            proxies: proxies.iter().map(IpAddr::to_canonical).collect(),
+        }
+    }
+
+    /// Returns true if an address has no limit of its own: this computer, whose users come from one
+    /// address, and the proxies.
+    fn is_free(&self, of: IpAddr) -> bool {
+        let of = of.to_canonical();
+        of.is_loopback() || self.proxies.contains(&of)
+    }
+}
 
 impl Share {
-    /// Takes a share, or returns `None` if the address has all of its own. This computer has no
-    /// limit of its own: its users and a proxy come from one address.
-    fn take(all: &Shares, of: IpAddr) -> Option<Share> {
-        let mut shares = locked(all);
+    /// Takes a share, or returns `None` if the address has all of its own.
+    fn take(all: &Arc<Shares>, of: IpAddr) -> Option<Share> {
+        if all.is_free(of) {
+            return Some(Share(all.clone(), None));
+        }
+        let of = attempts::whole(of);
+        let mut shares = locked(&all.used);
         let used = shares.entry(of).or_insert(0);
-        if *used >= CONNECTIONS_OF_ONE && !of.is_loopback() {
+        if *used >= CONNECTIONS_OF_ONE {
             return None;
         }
         *used += 1;
-        Some(Share(all.clone(), of))
+        Some(Share(all.clone(), Some(of)))
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut shares = locked(&self.0);
-        if let Some(used) = shares.get_mut(&self.1) {
+        let Share(all, Some(of)) = self else { return };
+        let mut shares = locked(&all.used);
+        if let Some(used) = shares.get_mut(of) {
             *used -= 1;
             if *used == 0 {
-                shares.remove(&self.1);
+                shares.remove(of);
             }
         }
     }
@@ -363,4 +409,91 @@ async fn nothing() -> Fail {
 
 async fn wrong_method() -> Fail {
     Fail::Status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn other_computers_have_a_limit() {
+        let shares = Arc::new(Shares::new(&[]));
+        let network = "2001:db8::";
+        for (one, same, other) in [
+            ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
+            (network, "2001:db8::ffff", "2001:db8:0:1::1"),
+        ] {
+            let take = |of| Share::take(&shares, at(of));
+            let mut held: Vec<Share> = (0..CONNECTIONS_OF_ONE).filter_map(|_| take(one)).collect();
+            assert_eq!(held.len(), CONNECTIONS_OF_ONE);
+            assert!(take(one).is_none() && take(same).is_none(), "{one}");
+            assert!(take(other).is_some(), "{other}");
+            held.pop();
+            assert!(take(same).is_some(), "{same}");
+        }
+        assert!(locked(&shares.used).is_empty());
+    }
+
+    #[test]
+    fn proxies_have_no_limit() {
+        let shares = Arc::new(Shares::new(&[at("192.0.2.1"), at("2001:db8::1")]));
+        let mut held = Vec::new();
+        for of in [
+            "127.0.0.1",
+            "::1",
+            "::ffff:127.0.0.1",
+            "192.0.2.1",
+            "2001:db8::1",
+        ] {
+            for _ in 0..=CONNECTIONS_OF_ONE {
+                let share = Share::take(&shares, at(of));
+                held.push(share.unwrap_or_else(|| panic!("{of} has a limit")));
+            }
+        }
+        assert!(Share::take(&shares, at("2001:db8::2")).is_some());
+    }
+
+    #[test]
+    fn printed_addresses_can_be_opened() {
+        let place = |address: &str, names: &[&str], is_proxied: bool| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            place_of("https", address.parse().unwrap(), &names, is_proxied)
+        };
+        for (address, names, is_proxied, expected) in [
+            ("127.0.0.1:8300", &[][..], false, "https://127.0.0.1:8300/"),
+            (
+                "127.0.0.1:8300",
+                &["nas.local"],
+                false,
+                "https://127.0.0.1:8300/",
+            ),
+            ("[fd00::1]:8443", &[], false, "https://[fd00::1]:8443/"),
+            ("0.0.0.0:8443", &[], false, "https://localhost:8443/"),
+            ("[::]:8443", &[], false, "https://localhost:8443/"),
+            (
+                "0.0.0.0:8443",
+                &["nas.local"],
+                false,
+                "https://nas.local:8443/",
+            ),
+            (
+                "192.0.2.1:8443",
+                &["nas.local"],
+                false,
+                "https://nas.local:8443/",
+            ),
+            (
+                "127.0.0.1:8300",
+                &["backups.example", "b"],
+                true,
+                "https://backups.example/",
+            ),
+        ] {
+            assert_eq!(place(address, names, is_proxied), expected);
+        }
+    }
 }

@@ -93,10 +93,13 @@ impl Serve {
             output::data(&server.link());
         }
         if !output::is_quiet() {
-            output::tell(if asks {
-                "Open this address, or a name of this computer, in a browser. Ctrl-C ends it."
-            } else {
+            output::tell(if !asks {
                 "Open this address in a browser on this computer. Ctrl-C ends it."
+            } else if self.listen.ip().is_unspecified() && self.hostname.is_empty() {
+                "Open this address in a browser, on other computers with a name or address of this \
+                 one in place of localhost. Ctrl-C ends it."
+            } else {
+                "Open this address in a browser. Ctrl-C ends it."
             });
         }
         server.run_until(&end);
