@@ -74,12 +74,22 @@ pub(super) async fn guard(
 }
 
 /// Returns the policy of a page with our script: only this one file may run, and no file of
-/// a backup under the same origin.
+/// a backup under the same origin. Files of backups are sent with a kind that no browser runs.
 fn script(site: &Site, request: &Request) -> Option<HeaderValue> {
     let host = one(request.headers(), &HOST)?;
     let path = site.at(SCRIPT_PATH);
-    let scheme = site.names().scheme();
-    let policy = format!("{PAGES}; script-src {scheme}://{host}{path}; connect-src 'self'");
+    policy_with_script(site.names().scheme(), host, &path)
+}
+
+fn policy_with_script(scheme: &str, host: &str, path: &str) -> Option<HeaderValue> {
+    // The grammar of a source has no addresses of IPv6
+    // (<https://www.w3.org/TR/CSP3/#grammardef-host-part>), so browsers would ignore one.
+    let source = if host.starts_with('[') {
+        "'self'".to_owned()
+    } else {
+        format!("{scheme}://{host}{path}")
+    };
+    let policy = format!("{PAGES}; script-src {source}; connect-src 'self'");
     HeaderValue::from_str(&policy).ok()
 }
 
@@ -211,5 +221,27 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     match values.next() {
         None => first.to_str().ok(),
         Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn script_has_a_valid_source() {
+        for (host, source) in [
+            ("127.0.0.1:8300", "https://127.0.0.1:8300/x/live.js"),
+            ("nas.local", "https://nas.local/x/live.js"),
+            ("[::1]:8300", "'self'"),
+            ("[::1]", "'self'"),
+        ] {
+            let policy = policy_with_script("https", host, "/x/live.js").unwrap();
+            let policy = policy.to_str().unwrap();
+            assert!(
+                policy.contains(&format!("; script-src {source}; connect-src 'self'")),
+                "{policy}"
+            );
+        }
     }
 }
