@@ -15,10 +15,18 @@ const update = (old, now) => {
 for (const part of document.querySelectorAll("[data-live]")) {
   const said = document.getElementById("said");
   let source = null;
-  const close = () => { if (source) source.close(); source = null; };
+  let again = 0;
+  const close = () => { clearTimeout(again); if (source) source.close(); source = null; };
   const open = () => {
     if (source) return;
+    clearTimeout(again);
     source = new EventSource(part.dataset.live);
+    // A browser tries again after a lost connection, but not after a refusal.
+    source.onerror = () => {
+      if (!source || source.readyState !== 2) return;
+      close();
+      again = setTimeout(() => { if (!document.hidden) open(); }, 10000);
+    };
     source.onmessage = (event) => {
       const news = JSON.parse(event.data);
       const now = new DOMParser().parseFromString(news.html, "text/html").body;
