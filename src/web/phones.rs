@@ -32,21 +32,29 @@ pub(super) struct Phones {
     is_looking: Arc<AtomicBool>,
 }
 
+/// A look that runs. It ends when dropped, also by a panic.
+struct Looking(Arc<AtomicBool>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 impl Phones {
     /// Returns the last look, and begins another one if that is old.
     pub(super) fn last(&self, site: &Arc<Site>) -> Look {
         let (look, at) = locked(&self.last).clone();
         if at.is_none_or(|at| at.elapsed() > FRESH) && !self.is_looking.swap(true, Ordering::SeqCst)
         {
-            let (site, is_looking) = (site.clone(), self.is_looking.clone());
+            let (site, looking) = (site.clone(), Looking(self.is_looking.clone()));
             let spawned = thread::Builder::new().name("phones".to_owned());
             let spawned = spawned.spawn(move || {
+                let _looking = looking;
                 site.phones().look(&site);
-                site.phones().is_looking.store(false, Ordering::SeqCst);
             });
-            if spawned.is_err() {
-                is_looking.store(false, Ordering::SeqCst);
-            }
+            // If no thread begins, the look ends as its work is dropped.
+            drop(spawned);
         }
         look
     }

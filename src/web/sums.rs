@@ -1,6 +1,7 @@
 //! Adds up all files of a backup: the space that they use, and what is missing. A thread does it,
 //! so that the page need not wait.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -49,11 +50,12 @@ pub(super) fn soon(opened: &Arc<Opened>) -> Result<Option<Arc<Known>>, Fail> {
         *state = State::Busy;
         let opened = opened.clone();
         let work = move || {
-            let read = read(&opened);
+            let read = catch_unwind(AssertUnwindSafe(|| read(&opened)));
             let sums = opened.sums();
             *locked(&sums.state) = match read {
-                Ok(known) => State::Known(Arc::new(known)),
-                Err(e) => State::Failed(e.to_string()),
+                Ok(Ok(known)) => State::Known(Arc::new(known)),
+                Ok(Err(e)) => State::Failed(e.to_string()),
+                Err(_) => State::Failed("an internal error occurred".to_owned()),
             };
             sums.changed.notify_all();
         };
