@@ -32,7 +32,7 @@ pub(super) async fn page(
     reading(move || {
         let opened = site.open(&key)?;
         let query = query.as_deref();
-        let number = query::number(query, "page").min(usize::MAX / PAGE - 1);
+        let number = query::number(query, "page");
         match query::get(query, "d") {
             None => domains(&site, &opened),
             Some(domain) => {

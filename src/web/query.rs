@@ -18,10 +18,14 @@ pub(super) fn numbers(query: Option<&str>, name: &str) -> Vec<usize> {
     values.filter_map(|value| value.parse().ok()).collect()
 }
 
-/// Returns a number, or 0.
+/// Greatest number of a page. Its first entry has a place that any integer can hold.
+const NUMBER_MAX: usize = 1 << 24;
+
+/// Returns a number that is not too great to calculate with, or 0.
 pub(super) fn number(query: Option<&str>, name: &str) -> usize {
     let text = get(query, name);
-    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    let number = text.and_then(|text| text.parse::<usize>().ok());
+    number.unwrap_or(0).min(NUMBER_MAX)
 }
 
 /// Returns a field of a form as a secret. Decoding leaves no copy in memory.
@@ -79,6 +83,8 @@ mod tests {
         assert_eq!((get(query, "q"), get(None, "d")), (None, None));
         assert_eq!(number(Some("page=12"), "page"), 12);
         assert_eq!(number(Some("page=-1"), "page"), 0);
+        let great = format!("page={}", usize::MAX);
+        assert_eq!(number(Some(&great), "page"), NUMBER_MAX);
         assert_eq!(numbers(Some("n=1&m=2&n=x&n=3"), "n"), [1, 3]);
         let secret = secret(b"a=b&password=p%26%C3%A4+", "password").unwrap();
         assert_eq!(secret.expose(), "p&ä ".as_bytes());
