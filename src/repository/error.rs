@@ -175,6 +175,16 @@ pub enum Error {
         /// The snapshots that match.
         candidates: Vec<String>,
     },
+    /// The disk of the store lacks the space for a backup.
+    #[error("the backup takes {needed}, and {} has only {free} free", .store.display())]
+    NoSpace {
+        /// The folder of the store.
+        store: PathBuf,
+        /// The space that the backup takes, in words.
+        needed: String,
+        /// The free space, in words.
+        free: String,
+    },
     /// The snapshot holds no backup of a phone.
     #[error("snapshot {0} holds no backup of a phone")]
     NoBackup(String),
@@ -225,7 +235,7 @@ impl Error {
             Error::Store(e) => e.kind(),
             Error::History(e) => e.kind(),
             Error::WrongPassword { .. } => FailureKind::WrongPassword,
-            Error::Full { .. } => FailureKind::NoSpace,
+            Error::Full { .. } | Error::NoSpace { .. } => FailureKind::NoSpace,
             Error::Lost { .. } | Error::Silent { .. } => FailureKind::Lost,
             Error::Io { cause, .. } => FailureKind::of_disk(cause),
             Error::Interrupted => FailureKind::Interrupted,

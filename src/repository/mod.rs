@@ -30,6 +30,6 @@ pub use forget::{Fate, Forget, Forgotten, forget};
 pub use list::{Listing, OfPhone, list};
 pub use problem::Problem;
 pub use proof::{CopyFinding, Proof, Wrong, prove};
-pub use pull::pull;
+pub use pull::{pull, pulled};
 pub use push::{After, Push, PushReport, PushedBackup, Skipped, push};
 pub use restic::{OLDEST, Restic, Version};

@@ -8,9 +8,10 @@ use super::engine::{Engine, Stored};
 use super::{Error, Restic};
 use crate::base::progress::{Monitor, Phase};
 use crate::base::udid::Udid;
+use crate::base::units::size;
 use crate::history::adopt::{self, Came};
 use crate::store::pulled::Pulled;
-use crate::store::{self, OWN, Store, snapshot};
+use crate::store::{self, OWN, Snapshot, Store, snapshot};
 
 /// A backup in a snapshot of restic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ struct Place {
     own: String,
     /// The paths to restore; empty for all.
     only: Vec<String>,
+    /// Bytes of the backup, if they are known.
+    bytes: Option<u64>,
 }
 
 /// Pulls the backups of a snapshot into a store: it restores them into a folder of the store's own,
@@ -52,13 +55,16 @@ pub fn pull(
 
 /// Returns the backup if the store holds it already.
 fn is_there(copy: &Copy, store: &Store) -> Result<Option<Came>, Error> {
-    let udid = udid_of(copy)?;
-    let there = store.snapshots_of(&udid)?;
-    let there = there.iter().find(|snapshot| copy.is_of(snapshot));
-    Ok(there.map(|there| Came::There {
+    Ok(pulled(copy, store)?.map(|there| Came::There {
         why: format!("it is already in this store, as {}", there.path().display()),
-        udid,
+        udid: there.udid().clone(),
     }))
+}
+
+/// Returns the backup of which this is a copy, if the store holds it.
+pub fn pulled(copy: &Copy, store: &Store) -> Result<Option<Snapshot>, Error> {
+    let there = store.snapshots_of(&udid_of(copy)?)?;
+    Ok(there.into_iter().find(|snapshot| copy.is_of(snapshot)))
 }
 
 fn udid_of(copy: &Copy) -> Result<Udid, Error> {
@@ -72,6 +78,7 @@ fn ours(copy: &Copy) -> Result<Place, Error> {
         folder: String::new(),
         own: format!("/{OWN}"),
         only: Vec::new(),
+        bytes: copy.bytes,
     })
 }
 
@@ -85,6 +92,23 @@ fn pull_one(
     let pulled = Pulled::begin(store, &place.udid)?;
     // A snapshot may hold several backups of a phone.
     let raw = pulled.raw(&format!("{id}{}", place.folder))?;
+    if let Some(bytes) = place.bytes {
+        let needed = bytes.saturating_sub(pulled.left_bytes());
+        let free = store.free_space()?;
+        if needed > free {
+            return Err(Error::NoSpace {
+                store: store.root().to_path_buf(),
+                needed: size(needed),
+                free: size(free),
+            });
+        }
+        monitor.note(format!(
+            "Pulling {} into {}, where {} are free",
+            size(needed),
+            store.root().display(),
+            size(free)
+        ));
+    }
     monitor.phase(Phase::Pulling);
     restic.restore(id, &place.only, &raw, monitor)?;
     let of = |path: &str| below(&raw, path);
@@ -183,6 +207,7 @@ fn place(restic: &Restic, id: &str, parent: &str, name: &str, udid: Udid) -> Res
         folder,
         own,
         only,
+        bytes: None,
     })
 }
 

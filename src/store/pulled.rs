@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::lock::Lock;
 use super::names::OWN;
 use super::trash::throw_away;
+use super::walk::Walk;
 use super::{Error, Store, disk};
 use crate::base::udid::Udid;
 
@@ -50,6 +51,14 @@ impl Pulled {
         }
         disk::make_private_dirs(&raw)?;
         Ok(raw)
+    }
+
+    /// Returns the bytes that an interrupted run has left.
+    pub(crate) fn left_bytes(&self) -> u64 {
+        let Ok(walk) = Walk::new(&self.folder.join("raw")) else {
+            return 0;
+        };
+        walk.flatten().map(|found| found.meta.len()).sum()
     }
 
     /// Makes a store of what was restored: of the folder of the backup, and of `own`, the folder

@@ -40,6 +40,9 @@ pub fn repository(error: &Error) -> Option<String> {
         Error::Full { .. } => {
             "free space on the storage, or drop old copies with `idev-backup repository forget`"
         }
+        Error::NoSpace { .. } => {
+            "free space on that disk, or name a store on another one with --store"
+        }
         Error::Lost { .. } | Error::Silent { .. } => {
             "check the network, and run the same command again: what was sent is not sent again"
         }
