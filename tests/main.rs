@@ -29,6 +29,7 @@ mod doctor;
 mod encryption;
 mod everywhere;
 mod extract;
+mod from_repository;
 mod fuzz;
 mod guards;
 mod held;

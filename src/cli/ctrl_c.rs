@@ -59,6 +59,12 @@ pub fn flag() -> Arc<AtomicBool> {
     CTRL.flag.clone()
 }
 
+/// Makes Ctrl-C end the program at once again, after the job that checked the flag of
+/// [`interrupt`].
+pub fn release() {
+    CTRL.is_heeded.store(false, Ordering::SeqCst);
+}
+
 /// Installs the handler, which removes private temporary files before Ctrl-C ends the program.
 pub fn install() {
     LazyLock::force(&CTRL);

@@ -113,6 +113,9 @@ pub fn extract(
             ..Report::default()
         },
     };
+    if !options.into.dry_run {
+        backup.expect(|item| run.select.has(item))?;
+    }
     run.files()?;
     run.each(Kind::Directory, Run::folder)?;
     run.each(Kind::Link, Run::link)?;
@@ -182,8 +185,12 @@ impl Run<'_> {
         let (backup, tally, select) = (self.backup, &self.tally, &self.select);
         let target = &mut self.target;
         let root = target.root().to_path_buf();
+        let filter = Filter {
+            by_id: backup.is_elsewhere(),
+            ..Filter::default()
+        };
         let listed = workers::fill(backup.reader(), &root, manner, tally, |give| {
-            backup.each(&Filter::default(), |item| {
+            backup.each(&filter, |item| {
                 if item.kind != Kind::File || !select.has(&item) {
                     return !tally.is_over();
                 }

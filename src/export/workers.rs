@@ -23,6 +23,8 @@ const WAITING: usize = 64;
 /// Number of files that a thread takes at a time. A small file is written faster than a lock
 /// changes hands, and a large one shall not keep many others waiting.
 const BATCH: usize = 8;
+/// Size of the buffer for a file that is not in the backup's folder.
+const STREAM_BYTES: usize = 64 << 10;
 /// Number of bytes to copy between two checks for cancellation.
 const CHUNK: u64 = 8 << 20;
 
@@ -59,7 +61,12 @@ pub(crate) fn fill<R>(
     tally: &Tally<'_>,
     plan: impl FnOnce(&dyn Fn(Task) -> bool) -> R,
 ) -> R {
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
+    let threads = if reader.is_elsewhere() {
+        // Its files come as one stream, in the order in which they are handed over.
+        1
+    } else {
+        std::thread::available_parallelism().map_or(1, |n| n.get().min(8))
+    };
     let (tasks, waiting) = sync_channel::<Task>(WAITING);
     let waiting = Mutex::new(waiting);
     std::thread::scope(|scope| {
@@ -134,7 +141,23 @@ enum Present {
 enum NotWritten {
     Read(String),
     Write(NoPlace),
+    /// No other file of the backup can be read either.
+    Broken(reader::Error),
     Over,
+}
+
+impl NotWritten {
+    /// Returns the reason for an error of reading a file.
+    fn read(error: reader::Error) -> NotWritten {
+        match error {
+            reader::Error::Source(_) => NotWritten::Broken(error),
+            e => NotWritten::Read(unreadable(e)),
+        }
+    }
+
+    fn read_io(error: io::Error) -> NotWritten {
+        NotWritten::read(reader::Error::of_read(String::new(), error))
+    }
 }
 
 impl Writer<'_> {
@@ -146,11 +169,7 @@ impl Writer<'_> {
             Ok(Present::Nothing)
         };
         match present {
-            Err(NotWritten::Read(detail)) => {
-                self.tally.problem(&task.item, Wrong::Unreadable, detail);
-            }
-            Err(NotWritten::Write(why)) => self.tally.no_place(&task.item, why),
-            Err(NotWritten::Over) => {}
+            Err(why) => self.not_written(task, why),
             Ok(Present::Same(wrong)) => {
                 self.tally.found();
                 if self.manner.overwrite
@@ -197,13 +216,17 @@ impl Writer<'_> {
             Ok(record) => self.reader.bytes_of(&task.item, record),
             Err(_) => self.reader.bytes(&task.item),
         };
-        let (is_same, ending) = match from.map_err(|e| NotWritten::Read(unreadable(e)))? {
+        let (is_same, ending) = match from.map_err(NotWritten::read)? {
             Bytes::AsItIs(source) => {
                 let length = source.metadata().map(|meta| meta.len());
                 let may_be_same = length.is_ok_and(|length| length == there);
                 let is_same = may_be_same
                     && self.is_same(task, &mut io::BufReader::new(source), &mut file)?;
                 (is_same, None)
+            }
+            Bytes::Elsewhere(stream) => {
+                let mut stream = io::BufReader::with_capacity(STREAM_BYTES, stream);
+                (self.is_same(task, &mut stream, &mut file)?, None)
             }
             Bytes::Decrypted(mut plain) => {
                 let is_same = self.is_same(task, &mut plain, &mut file)?;
@@ -243,7 +266,7 @@ impl Writer<'_> {
         let mut counted = 0;
         loop {
             let wanted = source.fill_buf();
-            let wanted = wanted.map_err(|e| NotWritten::Read(e.to_string()))?;
+            let wanted = wanted.map_err(NotWritten::read_io)?;
             let found = there.fill_buf();
             let found = found.map_err(|e| NotWritten::Write(no_place(&task.to, "read", e)))?;
             let length = wanted.len().min(found.len());
@@ -273,9 +296,18 @@ impl Writer<'_> {
                 // The whole chunks of a large file were counted while it was copied.
                 tally.moved(bytes % CHUNK);
             }
-            Err(NotWritten::Read(detail)) => tally.problem(&task.item, Wrong::Unreadable, detail),
-            Err(NotWritten::Write(why)) => tally.no_place(&task.item, why),
-            Err(NotWritten::Over) => {}
+            Err(why) => self.not_written(task, why),
+        }
+    }
+
+    fn not_written(&self, task: &Task, why: NotWritten) {
+        match why {
+            NotWritten::Read(detail) => {
+                self.tally.problem(&task.item, Wrong::Unreadable, detail);
+            }
+            NotWritten::Write(why) => self.tally.no_place(&task.item, why),
+            NotWritten::Broken(e) => self.tally.stop(e.into()),
+            NotWritten::Over => {}
         }
     }
 
@@ -285,7 +317,7 @@ impl Writer<'_> {
             Ok(record) => self.reader.bytes_of(&task.item, record),
             Err(_) => self.reader.bytes(&task.item),
         };
-        let from = from.map_err(|e| NotWritten::Read(unreadable(e)))?;
+        let from = from.map_err(NotWritten::read)?;
         let written = self
             .copy(task, from, partial, record.as_ref().ok())
             .and_then(|(bytes, ending)| {
@@ -345,9 +377,18 @@ impl Writer<'_> {
                 };
                 (bytes, None, file)
             }
+            Bytes::Elsewhere(stream) => {
+                let mut file = disk::create_private(partial).map_err(failed)?;
+                let mut stream = io::BufReader::with_capacity(STREAM_BYTES, stream);
+                (
+                    self.copy_buffered(task, &mut stream, &mut file)?,
+                    None,
+                    file,
+                )
+            }
             Bytes::Decrypted(mut plain) => {
                 let mut file = disk::create_private(partial).map_err(failed)?;
-                let bytes = self.copy_decrypted(task, &mut plain, &mut file)?;
+                let bytes = self.copy_buffered(task, &mut plain, &mut file)?;
                 (bytes, plain.ending(), file)
             }
         };
@@ -386,7 +427,7 @@ impl Writer<'_> {
         }
     }
 
-    fn copy_decrypted(
+    fn copy_buffered(
         &self,
         task: &Task,
         from: &mut impl BufRead,
@@ -396,7 +437,7 @@ impl Writer<'_> {
         loop {
             let ready = match from.fill_buf() {
                 Ok(ready) => ready,
-                Err(e) => return Err(NotWritten::Read(e.to_string())),
+                Err(e) => return Err(NotWritten::read_io(e)),
             };
             if ready.is_empty() {
                 return Ok(bytes);

@@ -9,6 +9,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::io::Seek as _;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::opening::{bad_list, has_plain_list, no_manifest_plist, open_list, unlock_with};
 use crate::backup_format::keybag::{Ending, Keys, Plain};
@@ -22,6 +23,7 @@ use crate::backup_format::unreadable_rows::BadRow;
 use crate::base::plain_file;
 use crate::reader::manifest_feed::List;
 use crate::reader::passwords::Passwords;
+use crate::reader::source::{Needs, Source, Stored, Stream};
 use crate::reader::{Entries, Error};
 use crate::store;
 use crate::store::sums::{self, Hash};
@@ -37,6 +39,9 @@ pub struct Backup {
     keys: Option<Keys>,
     /// The errors found while reading the backup, except those that the list itself records.
     unread: RefCell<Unread>,
+    /// The place of the files, if they are not in the folder. Declared last: it may own the folder,
+    /// in which the list is open.
+    source: Option<Arc<dyn Source>>,
 }
 
 /// A file, folder or link in a backup.
@@ -177,6 +182,36 @@ impl From<manifest_db::Row> for Item {
 impl Backup {
     /// Opens the backup in `folder`. Asks for the password only if the backup is encrypted.
     pub fn open(folder: &Path, passwords: &dyn Passwords) -> Result<Backup, Error> {
+        Backup::open_with(folder, None, passwords)
+    }
+
+    /// Opens a backup whose lists are in `folder` and whose files are elsewhere.
+    pub fn open_from(
+        folder: &Path,
+        source: Arc<dyn Source>,
+        passwords: &dyn Passwords,
+    ) -> Result<Backup, Error> {
+        let name = source.name();
+        let opened = Backup::open_with(folder, Some(source), passwords);
+        // Name the backup and not the temporary folder.
+        opened.map_err(|e| match e {
+            Error::WrongPassword { .. } => Error::WrongPassword { of: name },
+            Error::Metadata { path, why } => Error::Metadata {
+                path: match path.file_name() {
+                    Some(file) => Path::new(&name).join(file),
+                    None => path,
+                },
+                why,
+            },
+            e => e,
+        })
+    }
+
+    fn open_with(
+        folder: &Path,
+        source: Option<Arc<dyn Source>>,
+        passwords: &dyn Passwords,
+    ) -> Result<Backup, Error> {
         if !store::is_backup(folder) {
             return Err(no_backup(folder));
         }
@@ -205,6 +240,7 @@ impl Backup {
             list,
             keys: unlocked.map(|unlocked| unlocked.keys),
             unread: RefCell::new(unread),
+            source,
         };
         if opened.keys.is_none() && opened.has_encrypted_files()? {
             let encryption = Encryption::read_anyway(folder).ok_or_else(|| Error::Metadata {
@@ -245,6 +281,7 @@ impl Backup {
             list,
             keys,
             unread: RefCell::default(),
+            source: None,
         }
     }
 
@@ -306,6 +343,35 @@ impl Backup {
             Some(hash) => sums::hex(hash),
             None => self.folder.display().to_string(),
         }
+    }
+
+    /// Returns true if the files are not in the backup's folder.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Tells the source of the files that those for which `is_wanted` is true will be opened in the
+    /// order of their ids.
+    pub(crate) fn expect(&self, is_wanted: impl Fn(&Item) -> bool) -> Result<(), Error> {
+        let Some(source) = &self.source else {
+            return Ok(());
+        };
+        let is_flat = matches!(self.list, List::Mbdb(_));
+        let mut needs = Needs::default();
+        let filter = Filter {
+            kind: Some(Kind::File),
+            ..Filter::default()
+        };
+        self.each(&filter, |item| {
+            // A forged id can have any length.
+            let folder = item.file_id.get(..2).filter(|_| !is_flat);
+            let size = item.size().unwrap_or(0);
+            needs.add(folder.unwrap_or_default(), size, is_wanted(&item));
+            true
+        })?;
+        let folders = needs.whole_folders();
+        folders.iter().for_each(|folder| source.expect(folder));
+        Ok(())
     }
 
     /// Returns true if the files are encrypted.
@@ -560,6 +626,7 @@ impl Backup {
             folder: &self.folder,
             is_flat: matches!(self.list, List::Mbdb(_)),
             keys: self.keys.as_ref(),
+            source: self.source.as_deref(),
         }
     }
 }
@@ -571,16 +638,19 @@ pub struct Reader<'a> {
     /// True if the files are not in subfolders `xx`, as in backups before iOS 10.
     is_flat: bool,
     keys: Option<&'a Keys>,
+    /// The place of the files, if they are not in the folder.
+    source: Option<&'a dyn Source>,
 }
 
 impl Reader<'_> {
+    /// Returns true if the files are not in the backup's folder.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.source.is_some()
+    }
+
     /// Returns the path of an item's bytes as stored, possibly encrypted.
     pub fn path_of(&self, item: &Item) -> Result<PathBuf, Error> {
-        let id = &item.file_id;
-        // The list may be forged, so only a well-formed id becomes part of a path.
-        if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(unreadable(item, "the list gives it an invalid file ID"));
-        }
+        let id = valid_id(item)?;
         Ok(if self.is_flat {
             self.folder.join(id)
         } else {
@@ -591,7 +661,10 @@ impl Reader<'_> {
     /// Opens an item's plaintext.
     pub fn bytes(&self, item: &Item) -> Result<Bytes, Error> {
         if self.keys.is_none() {
-            return self.open(item).map(Bytes::AsItIs);
+            return Ok(match self.open(item)? {
+                Stored::File(file) => Bytes::AsItIs(file),
+                Stored::Stream(stream) => Bytes::Elsewhere(stream),
+            });
         }
         let record = item.record();
         let record = record.map_err(|why| unreadable(item, &format!("its record: {why}")))?;
@@ -600,16 +673,24 @@ impl Reader<'_> {
 
     /// Opens an item's plaintext, using a record that was already decoded.
     pub fn bytes_of(&self, item: &Item, record: &FileRecord) -> Result<Bytes, Error> {
-        let file = self.open(item)?;
         let Some(keys) = self.keys else {
-            return Ok(Bytes::AsItIs(file));
+            return self.bytes(item);
         };
+        let file = self.open(item)?;
         let Some(wrapped) = &record.encryption_key else {
-            return match file.metadata() {
-                // An empty file has nothing to encrypt.
-                Ok(meta) if meta.len() == 0 => Ok(Bytes::AsItIs(file)),
-                _ => Err(unreadable(item, "the phone's list has no key for it")),
+            // An empty file has nothing to encrypt.
+            let empty = match file {
+                Stored::File(file) => {
+                    let is_empty = file.metadata().is_ok_and(|meta| meta.len() == 0);
+                    is_empty.then_some(Bytes::AsItIs(file))
+                }
+                Stored::Stream(mut stream) => {
+                    let read = stream.read(&mut [0]);
+                    let is_empty = read.map_err(|e| Error::of_read(item.name(), e))? == 0;
+                    is_empty.then_some(Bytes::Elsewhere(stream))
+                }
             };
+            return empty.ok_or_else(|| unreadable(item, "the phone's list has no key for it"));
         };
         let key = keys.open(wrapped);
         let key = key.map_err(|why| unreadable(item, &why.to_string()))?;
@@ -617,14 +698,29 @@ impl Reader<'_> {
         Ok(Bytes::Decrypted(Box::new(plain)))
     }
 
-    /// Checks that an item's bytes exist, and returns their stored length.
+    /// Checks that an item's bytes exist, and returns their stored length. If they are elsewhere,
+    /// returns the size in the list instead.
     pub(crate) fn look(&self, item: &Item) -> Result<u64, Error> {
+        if self.is_elsewhere() {
+            return Ok(item.size().unwrap_or(0));
+        }
         self.place(item).map(|(_, meta)| meta.len())
     }
 
-    fn open(&self, item: &Item) -> Result<File, Error> {
+    fn open(&self, item: &Item) -> Result<Stored, Error> {
+        if let Some(source) = self.source {
+            let id = valid_id(item)?;
+            let path = if self.is_flat {
+                id.to_owned()
+            } else {
+                format!("{}/{id}", &id[..2])
+            };
+            let opened = source.open(&path).map_err(|e| lacking(item, e))?;
+            return Ok(Stored::Stream(opened));
+        }
         let (path, _) = self.place(item)?;
-        plain_file::open(&path).map_err(|e| lacking(item, &e))
+        let opened = plain_file::open(&path).map_err(|e| lacking(item, e))?;
+        Ok(Stored::File(opened))
     }
 
     fn place(&self, item: &Item) -> Result<(PathBuf, Metadata), Error> {
@@ -635,7 +731,7 @@ impl Reader<'_> {
         if !self.is_flat && path.parent().is_some_and(is_link) {
             return Err(unreadable(item, "its folder is a link"));
         }
-        let meta = path.symlink_metadata().map_err(|e| lacking(item, &e))?;
+        let meta = path.symlink_metadata().map_err(|e| lacking(item, e))?;
         if meta.is_file() {
             Ok((path, meta))
         } else {
@@ -647,10 +743,19 @@ impl Reader<'_> {
     }
 }
 
-fn lacking(item: &Item, e: &io::Error) -> Error {
+/// Returns the item's id. The list may be forged, so only a well-formed id becomes part of a path.
+fn valid_id(item: &Item) -> Result<&str, Error> {
+    let id = &item.file_id;
+    if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(unreadable(item, "the list gives it an invalid file ID"));
+    }
+    Ok(id)
+}
+
+fn lacking(item: &Item, e: io::Error) -> Error {
     match e.kind() {
         io::ErrorKind::NotFound => unreadable(item, "it is missing from the backup"),
-        _ => unreadable(item, &e.to_string()),
+        _ => Error::of_read(item.name(), e),
     }
 }
 
@@ -658,8 +763,10 @@ fn lacking(item: &Item, e: &io::Error) -> Error {
 pub enum Bytes {
     /// The file as stored, in a backup that is not encrypted (or an empty file).
     AsItIs(File),
+    /// The same for a file that is not in the backup's folder.
+    Elsewhere(Stream),
     /// The file decrypted while reading.
-    Decrypted(Box<Plain<File>>),
+    Decrypted(Box<Plain<Stored>>),
 }
 
 impl Bytes {
@@ -668,6 +775,7 @@ impl Bytes {
     pub(crate) fn begin_at(&mut self, offset: u64) -> io::Result<()> {
         match self {
             Bytes::AsItIs(file) => file.seek(io::SeekFrom::Start(offset)).map(|_| ()),
+            Bytes::Elsewhere(_) => Err(io::ErrorKind::NotSeekable.into()),
             Bytes::Decrypted(plain) => plain.begin_at(offset),
         }
     }
@@ -675,7 +783,7 @@ impl Bytes {
     /// Returns how the decryption of a file ended, once it was read to the end.
     pub fn ending(&self) -> Option<Ending> {
         match self {
-            Bytes::AsItIs(_) => None,
+            Bytes::AsItIs(_) | Bytes::Elsewhere(_) => None,
             Bytes::Decrypted(plain) => plain.ending(),
         }
     }
@@ -685,6 +793,7 @@ impl Read for Bytes {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         match self {
             Bytes::AsItIs(file) => file.read(out),
+            Bytes::Elsewhere(stream) => stream.read(out),
             Bytes::Decrypted(plain) => plain.read(out),
         }
     }
@@ -711,7 +820,7 @@ fn each_of_mbdb(
             noted: Noted::Record(Box::new(record.file)),
             known_size: None,
         };
-        if filter.sorted {
+        if filter.sorted || filter.by_id {
             // Sorting in memory is fine: a phone of that time had some thousands of files.
             sorted.push(item);
             true
@@ -719,7 +828,11 @@ fn each_of_mbdb(
             each(item)
         }
     })?;
-    sorted.sort_by(|a, b| (&a.domain, &a.relative_path).cmp(&(&b.domain, &b.relative_path)));
+    if filter.sorted {
+        sorted.sort_by(|a, b| (&a.domain, &a.relative_path).cmp(&(&b.domain, &b.relative_path)));
+    } else {
+        sorted.sort_by(|a, b| a.file_id.cmp(&b.file_id));
+    }
     for item in sorted {
         if !each(item) {
             break;

@@ -61,19 +61,19 @@ impl Body {
     /// damage does not show here.
     pub fn check(&self) -> Result<(), Error> {
         match self.bytes.ending() {
-            Some(Ending::Wrong) => Err(self.failed(
-                "it does not decrypt: its contents or its key have changed, so the printed data may be wrong",
-            )),
+            Some(Ending::Wrong) => Err(Error::File {
+                name: self.name.clone(),
+                why: "it does not decrypt: its contents or its key have changed, so the printed \
+                    data may be wrong"
+                    .to_owned(),
+            }),
             _ => Ok(()),
         }
     }
 
-    /// Returns an error that says why the file cannot be read.
-    pub fn failed(&self, why: &str) -> Error {
-        Error::File {
-            name: self.name.clone(),
-            why: why.to_owned(),
-        }
+    /// Returns the error for a failure to read the file.
+    pub fn failed(&self, cause: io::Error) -> Error {
+        Error::of_read(self.name.clone(), cause)
     }
 }
 

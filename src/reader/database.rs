@@ -8,8 +8,8 @@ use crate::backup_format::wal::Wal;
 use crate::reader::backup::{Backup, Item};
 
 /// Opens the database at a path of a domain, with the changes in its write-ahead log if the backup
-/// has one; `None` if the backup has no such file. A database that is encrypted or has a log is
-/// copied into memory or a private temporary file.
+/// has one; `None` if the backup has no such file. A database that is encrypted, has a log or is
+/// not in the backup's folder is copied into memory or a private temporary file.
 pub(crate) fn open(
     backup: &Backup,
     domain: &str,
@@ -20,7 +20,8 @@ pub(crate) fn open(
     };
     let failed = |e| manifest_db::Error::from(e).to_string();
     let wal = log_of(backup, &item)?;
-    let scratch = if backup.is_encrypted() || wal.is_some() {
+    let is_copied = backup.is_encrypted() || backup.is_elsewhere() || wal.is_some();
+    let scratch = if is_copied {
         let mut bytes = backup.bytes(&item).map_err(text)?;
         Scratch::with_wal(&mut bytes, item.size().unwrap_or(u64::MAX), wal)
     } else {

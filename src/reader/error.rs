@@ -1,7 +1,9 @@
 //! The error type of the reader.
 
+use std::io;
 use std::path::PathBuf;
 
+use super::source::Broken;
 use crate::backup_format::plists::Unreadable;
 use crate::base::failure_kind::FailureKind;
 use crate::store;
@@ -79,6 +81,9 @@ pub enum Error {
     /// The source of passwords that the caller provided failed.
     #[error("{0}")]
     PasswordSource(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The place of the backup's files cannot be read any more.
+    #[error(transparent)]
+    Source(#[from] Broken),
     /// The work was cancelled.
     #[error("interrupted")]
     Interrupted,
@@ -88,11 +93,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the error for a failure to read a file.
+    pub(crate) fn of_read(name: String, error: io::Error) -> Error {
+        match error.downcast::<Broken>() {
+            Ok(broken) => broken.into(),
+            Err(error) => Error::File {
+                name,
+                why: error.to_string(),
+            },
+        }
+    }
+
     /// Returns the kind of failure.
     pub fn kind(&self) -> FailureKind {
         match self {
             Error::WrongPassword { .. } | Error::NoPassword { .. } => FailureKind::WrongPassword,
             Error::Interrupted => FailureKind::Interrupted,
+            Error::Source(broken) => broken.kind,
             Error::Store(e) => e.kind(),
             _ => FailureKind::Failed,
         }

@@ -2,6 +2,7 @@
 //! password.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ use crate::base::time::rfc3339;
 use crate::reader::Error;
 use crate::reader::backup::Backup;
 use crate::reader::passwords::Passwords;
+use crate::reader::source::Source;
 use crate::store;
 use crate::store::snapshot::{self, read_report};
 
@@ -23,6 +25,8 @@ use crate::store::snapshot::{self, read_report};
 pub struct Options<'a> {
     /// The password, if there is one. The user is not asked for it.
     pub password: Option<&'a dyn Passwords>,
+    /// The place of the files, if they are not in the folder.
+    pub source: Option<Arc<dyn Source>>,
 }
 
 /// Facts about a backup. Unknown facts are `None`.
@@ -108,7 +112,11 @@ pub fn info(folder: &Path, options: &Options) -> Result<Report, Error> {
     let passwords = options
         .password
         .unwrap_or(&crate::reader::passwords::NoPasswords);
-    let read = Backup::open(folder, passwords).and_then(|opened| {
+    let opened = match &options.source {
+        None => Backup::open(folder, passwords),
+        Some(source) => Backup::open_from(folder, source.clone(), passwords),
+    };
+    let read = opened.and_then(|opened| {
         let totals = Totals::of(&opened)?;
         let missing = missing(&opened)?;
         Ok((opened, totals, missing))

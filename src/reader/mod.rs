@@ -17,6 +17,7 @@ pub mod passwords;
 pub(crate) mod paths;
 pub mod selection;
 pub mod shrink;
+pub mod source;
 #[cfg(feature = "web")]
 pub(crate) mod tables;
 pub mod totals;

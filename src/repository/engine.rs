@@ -150,6 +150,10 @@ pub trait Engine {
     /// Writes the content of one file of a snapshot.
     fn dump(&self, snapshot: &str, path: &str, to: &mut dyn Write) -> Result<(), Error>;
 
+    /// Restores files of a snapshot, named by their paths, into a folder. Ignores those that the
+    /// snapshot lacks. Works on storage that is read-only, too.
+    fn fetch(&self, snapshot: &str, files: &[String], to: &Path) -> Result<(), Error>;
+
     /// Restores a snapshot into a folder; with `only`, these paths and what is below them.
     fn restore(
         &self,

@@ -185,6 +185,9 @@ pub enum Error {
         /// The free space, in words.
         free: String,
     },
+    /// The snapshot has no such file.
+    #[error("the snapshot has no {0}")]
+    NoFile(String),
     /// The snapshot holds no backup of a phone.
     #[error("snapshot {0} holds no backup of a phone")]
     NoBackup(String),

@@ -18,6 +18,7 @@ mod problem;
 mod proof;
 mod pull;
 mod push;
+mod reading;
 mod restic;
 mod tar;
 
@@ -32,4 +33,5 @@ pub use problem::Problem;
 pub use proof::{CopyFinding, Proof, Wrong, prove};
 pub use pull::{pull, pulled};
 pub use push::{After, Push, PushReport, PushedBackup, Skipped, push};
+pub use reading::{Lists, lists};
 pub use restic::{OLDEST, Restic, Version};

@@ -184,15 +184,17 @@ fn is_ours(path: &str) -> bool {
 }
 
 impl<I: Iterator<Item = Result<(String, Hash), crate::store::Error>>> Entries for Compare<'_, I> {
-    fn begin(&mut self, path: &str) {
+    fn begin(&mut self, path: &str) -> io::Result<()> {
         self.hasher = (!is_ours(path)).then(Sha256::new);
+        Ok(())
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(hasher) = &mut self.hasher {
             hasher.update(bytes);
             self.proof.read_bytes += bytes.len() as u64;
         }
+        Ok(())
     }
 
     fn end(&mut self, path: &str) -> io::Result<()> {

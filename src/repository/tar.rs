@@ -12,9 +12,9 @@ const EXTENDED_MAX: u64 = 64 << 10;
 /// Receives the files of an archive.
 pub(super) trait Entries {
     /// A regular file begins.
-    fn begin(&mut self, path: &str);
+    fn begin(&mut self, path: &str) -> io::Result<()>;
     /// The next bytes of the file.
-    fn bytes(&mut self, bytes: &[u8]);
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// The file is complete.
     fn end(&mut self, path: &str) -> io::Result<()>;
 }
@@ -79,7 +79,7 @@ impl<'a> Untar<'a> {
             }
             Part::File { path, left, pad } => {
                 let taken = most(bytes, *left);
-                self.entries.bytes(&bytes[..taken]);
+                self.entries.bytes(&bytes[..taken])?;
                 *left -= taken as u64;
                 if *left == 0 {
                     self.entries.end(path)?;
@@ -144,7 +144,7 @@ impl<'a> Untar<'a> {
                 left => Part::Skipped { left },
             });
         }
-        self.entries.begin(path);
+        self.entries.begin(path)?;
         if size == 0 {
             self.entries.end(path)?;
             return Ok(Part::Header(Vec::new()));
@@ -240,12 +240,14 @@ mod tests {
     struct Seen(Vec<(String, Vec<u8>)>);
 
     impl Entries for Seen {
-        fn begin(&mut self, path: &str) {
+        fn begin(&mut self, path: &str) -> io::Result<()> {
             self.0.push((path.to_owned(), Vec::new()));
+            Ok(())
         }
 
-        fn bytes(&mut self, bytes: &[u8]) {
+        fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
             self.0.last_mut().unwrap().1.extend_from_slice(bytes);
+            Ok(())
         }
 
         fn end(&mut self, path: &str) -> io::Result<()> {

@@ -131,7 +131,7 @@ fn length(opened: &Opened, item: &Item, plain: &backup::Bytes) -> Result<u64, Fa
             let meta = meta.map_err(|e| Fail::Unreadable(e.to_string()))?;
             Ok(meta.len())
         }
-        backup::Bytes::Decrypted(_) => {
+        backup::Bytes::Elsewhere(_) | backup::Bytes::Decrypted(_) => {
             let record = item.record().map_err(|e| Fail::Unreadable(e.to_string()))?;
             if !record.lacks_size {
                 return Ok(record.size);

@@ -2,6 +2,7 @@
 //! variables and the config file.
 
 pub(crate) mod answer;
+pub(crate) mod anywhere;
 pub(crate) mod ask;
 pub(crate) mod backup;
 pub(crate) mod config;

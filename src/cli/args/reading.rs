@@ -64,6 +64,16 @@ impl ReadArgs {
         }
     }
 
+    /// Returns the word that names the backup.
+    pub fn word(&self) -> Option<&str> {
+        self.named.word()
+    }
+
+    /// Returns the phone whose backup is meant, if it is named by an option.
+    pub fn phone(&self) -> Option<&str> {
+        self.phone.device.as_deref()
+    }
+
     /// Returns the options for the backup's password.
     pub fn password(&self) -> &PasswordArgs {
         &self.named.password
@@ -97,6 +107,16 @@ impl NamedArgs {
     pub fn find(&self, of: Of) -> Result<Named, Failure> {
         // The store is needed only if the backup is not named by its path.
         list::resolve_of(self.store.open(), self.backup.as_deref(), of)
+    }
+
+    /// Returns the word that names the backup.
+    pub fn word(&self) -> Option<&str> {
+        self.backup.as_deref()
+    }
+
+    /// Returns the option that names the store.
+    pub fn store(&self) -> &StoreArgs {
+        &self.store
     }
 
     /// Returns the options for the backup's password.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use idev_backup::reader::cat::{self, Body};
 
-use crate::cli::args::reading::{ReadArgs, domain_and_path};
+use crate::cli::args::anywhere::AnywhereArgs;
+use crate::cli::args::reading::domain_and_path;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::render::unread::tell_unread;
@@ -20,7 +21,7 @@ use crate::cli::{exit, new_file};
 #[derive(Args)]
 pub struct Cat {
     #[command(flatten)]
-    read: ReadArgs,
+    read: AnywhereArgs,
     /// The file: domain and path, or its file id (40 hex digits)
     #[arg(value_name = "DOMAIN/PATH")]
     file: Option<String>,
@@ -85,7 +86,7 @@ impl Cat {
         let mut head = Vec::new();
         if output::is_terminal() && !self.force {
             let read = body.by_ref().take(HEAD_BYTES).read_to_end(&mut head);
-            read.map_err(|e| body.failed(&e.to_string()))?;
+            read.map_err(|e| body.failed(e))?;
             if !is_text(&head) {
                 return Err(Failure::Command {
                     what: format!(
@@ -99,7 +100,7 @@ impl Cat {
             }
         }
         let printed = output::bytes(&mut head.as_slice().chain(body.by_ref()));
-        printed.map_err(|e| body.failed(&e.to_string()).into())
+        printed.map_err(|e| body.failed(e).into())
     }
 
     /// Writes a file completely or not at all.
@@ -108,7 +109,7 @@ impl Cat {
             let mut buffer = vec![0; 128 << 10];
             loop {
                 let read = body.read(&mut buffer);
-                let length = read.map_err(|e| body.failed(&e.to_string()))?;
+                let length = read.map_err(|e| body.failed(e))?;
                 if length == 0 {
                     return Ok(body.check()?);
                 }

@@ -7,15 +7,15 @@ use idev_backup::export::{Error, Exported};
 use idev_backup::reader::Backup;
 
 use crate::cli::args::output::OutputArgs;
-use crate::cli::args::reading::ReadArgs;
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::render::progress::Show;
 
-/// Runs `export` on a backup and `tell` on its report. Returns the exit code.
+/// Runs `export` on the backup that `open` returns, and `tell` on its report. Returns the exit code.
 pub(crate) fn run<R>(
-    read: &ReadArgs,
+    open: impl FnOnce() -> Result<Backup, Failure>,
     output: &OutputArgs,
     export: impl FnOnce(&Backup, &AtomicBool, &dyn Monitor) -> Result<Exported<R>, Error>,
     tell: impl FnOnce(&R, output::Style) -> u8,
@@ -23,9 +23,7 @@ pub(crate) fn run<R>(
     let show = Show::new(output.style());
     let watch = show.watch(None, None);
     // While the user is prompted for a password, Ctrl-C ends the program at once.
-    let exported = read
-        .open()
-        .and_then(|backup| Ok(export(&backup, &interrupt(), &watch)?));
+    let exported = open().and_then(|backup| Ok(export(&backup, &interrupt(), &watch)?));
     watch.finish();
     match exported {
         Err(e) => output::failure(&e, None, output.json),

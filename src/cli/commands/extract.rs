@@ -5,9 +5,9 @@ use idev_backup::export::files::{self, Options};
 use idev_backup::reader::selection::Wanted;
 
 use crate::cli::afterwards;
+use crate::cli::args::anywhere::AnywhereArgs;
 use crate::cli::args::destination::{CONTINUES, IntoArgs};
 use crate::cli::args::output::OutputArgs;
-use crate::cli::args::reading::ReadArgs;
 use crate::cli::args::value_parsers;
 use crate::cli::commands::exporting;
 use crate::cli::render::extract::tell;
@@ -21,7 +21,7 @@ use crate::cli::render::extract::tell;
 #[derive(Args)]
 pub struct Extract {
     #[command(flatten)]
-    read: ReadArgs,
+    read: AnywhereArgs,
     /// Files to extract: *.HEIC, 'HomeDomain/Library/{SMS,Notes}/**' [default: everything]
     #[arg(value_name = "PATTERN", value_parser = value_parsers::pattern)]
     patterns: Vec<String>,
@@ -63,7 +63,7 @@ impl Extract {
             all_modes: self.modes,
         };
         exporting::run(
-            &self.read,
+            || self.read.open(),
             &self.output,
             |backup, interrupt, monitor| {
                 files::extract(backup, &self.into.to, &options, interrupt, monitor)

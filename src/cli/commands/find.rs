@@ -8,7 +8,7 @@ use idev_backup::reader::browse::{self, Entry};
 use idev_backup::reader::selection::{self, Select, Wanted};
 use serde::Serialize;
 
-use crate::cli::args::reading::ReadArgs;
+use crate::cli::args::anywhere::AnywhereArgs;
 use crate::cli::args::value_parsers;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
@@ -25,7 +25,7 @@ use crate::cli::render::unread::tell_unread;
 #[derive(Args)]
 pub struct Find {
     #[command(flatten)]
-    read: ReadArgs,
+    read: AnywhereArgs,
     /// Patterns as in a shell: * ** ? [a-z] {a,b} [default: everything]
     #[arg(value_name = "PATTERN", value_parser = value_parsers::pattern)]
     patterns: Vec<String>,
@@ -84,7 +84,7 @@ impl Find {
 
     fn found(&self) -> Result<u8, Failure> {
         let select = Select::new(self.wanted())?;
-        let opened = self.read.open()?;
+        let opened = self.read.open_briefly()?;
         let mut lines = Lines::new();
         let found = browse::find(&opened, &select, self.only_domain(), |item| {
             match (self.json, self.null) {

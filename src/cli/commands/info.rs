@@ -7,10 +7,13 @@ use idev_backup::content::counts::{Counts, counts};
 use idev_backup::reader::backup::Backup;
 use idev_backup::reader::info::{self, Contents, Options, Report};
 use idev_backup::reader::passwords::{NoPasswords, Passwords};
+use idev_backup::reader::totals::Sum;
 use serde::Serialize;
 
+use crate::cli::args::anywhere::AnywhereArgs;
 use crate::cli::args::reading::ReadArgs;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::counts::counted_content;
 use crate::cli::render::unread::tell_unread;
 use crate::cli::render::{missing, output};
@@ -25,7 +28,7 @@ use crate::cli::render::{missing, output};
 #[derive(Args)]
 pub struct Info {
     #[command(flatten)]
-    read: ReadArgs,
+    read: AnywhereArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -34,19 +37,10 @@ pub struct Info {
 impl Info {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        let looked = self.read.folder().and_then(|folder| {
-            let password = self.read.given_password()?;
-            let password = password.as_ref().map(|known| known as &dyn Passwords);
-            let report = info::info(&folder, &Options { password })?;
-            // What cannot be read is a problem that the report names already.
-            let counts = report.contents.is_some().then(|| {
-                let passwords = password.unwrap_or(&NoPasswords);
-                Backup::open(&folder, passwords)
-                    .ok()
-                    .map(|backup| counts(&backup))
-            });
-            Ok((report, counts.flatten()))
-        });
+        let looked = match self.read.in_store() {
+            Some(read) => self.of_store(read),
+            None => self.of_repository(),
+        };
         let (report, inside) = match looked {
             Err(e) => return output::failure(&e, None, self.json),
             Ok(looked) => looked,
@@ -56,7 +50,11 @@ impl Info {
             let inside = inside.as_ref();
             output::object("info", report.udid.as_deref(), &Shown { report, inside })
         } else {
-            text(&report, inside.as_ref())
+            let words = match self.read.in_store() {
+                Some(_) => IN_FOLDER,
+                None => IN_REPOSITORY,
+            };
+            text(&report, inside.as_ref(), words)
                 .iter()
                 .for_each(|line| output::line(line))
         }
@@ -72,6 +70,49 @@ impl Info {
     }
 }
 
+impl Info {
+    fn of_store(&self, read: &ReadArgs) -> Result<(Report, Option<Counts>), Failure> {
+        let folder = read.folder()?;
+        let password = self.read.given_password()?;
+        let password = password.as_ref().map(|known| known as &dyn Passwords);
+        let options = Options {
+            password,
+            ..Options::default()
+        };
+        let report = info::info(&folder, &options)?;
+        // What cannot be read is a problem that the report names already.
+        let counts = report.contents.is_some().then(|| {
+            let passwords = password.unwrap_or(&NoPasswords);
+            Backup::open(&folder, passwords)
+                .ok()
+                .map(|backup| counts(&backup))
+        });
+        Ok((report, counts.flatten()))
+    }
+
+    /// Reads a backup in the repository. Does not count messages and other content, which would
+    /// need to read many of its databases.
+    fn of_repository(&self) -> Result<(Report, Option<Counts>), Failure> {
+        let password = self.read.given_password()?;
+        let (copy, lists) = self.read.lists()?;
+        let source = lists.source();
+        let path = source.name();
+        let options = Options {
+            password: password.as_ref().map(|known| known as &dyn Passwords),
+            source: Some(source),
+        };
+        let report = info::info(lists.folder(), &options)?;
+        let stored = copy.files.zip(copy.bytes);
+        let report = Report {
+            path,
+            ours: true,
+            stored: stored.map(|(files, bytes)| Sum { files, bytes }),
+            ..report
+        };
+        Ok((report, None))
+    }
+}
+
 /// The report, with the numbers of messages and other content.
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -81,7 +122,13 @@ struct Shown<'a> {
     inside: Option<&'a Counts>,
 }
 
-fn text(report: &Report, inside: Option<&Counts>) -> Vec<String> {
+/// Words for the place of a backup in a folder.
+const IN_FOLDER: [&str; 2] = ["On disk", "Folder"];
+/// Words for the place of a backup in a repository.
+const IN_REPOSITORY: [&str; 2] = ["Stored", "Copy"];
+
+fn text(report: &Report, inside: Option<&Counts>, words: [&'static str; 2]) -> Vec<String> {
+    let [stored, place] = words;
     let with = |text: &Option<String>, more: &Option<String>| match (text, more) {
         (Some(text), Some(more)) if text != more => Some(format!("{text} ({more})")),
         (Some(text), _) | (None, Some(text)) => Some(text.clone()),
@@ -105,13 +152,13 @@ fn text(report: &Report, inside: Option<&Counts>) -> Vec<String> {
         ("Contents", contents(report)),
         ("Inside", inside.and_then(counted_content)),
         (
-            "On disk",
+            stored,
             report.stored.map(|sum| {
                 let files = counted(sum.files, "file");
                 format!("{files} with the backup's own lists, {}", size(sum.bytes))
             }),
         ),
-        ("Folder", Some(report.path.clone())),
+        (place, Some(report.path.clone())),
     ];
     let name = report.name.as_deref().unwrap_or("A phone without a name");
     let mut lines = vec![output::one_line(name)];

@@ -7,7 +7,8 @@ use idev_backup::reader::browse::{self, Domains, Entry};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::cli::args::reading::{ReadArgs, domain_and_path};
+use crate::cli::args::anywhere::AnywhereArgs;
+use crate::cli::args::reading::domain_and_path;
 use crate::cli::args::value_parsers;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
@@ -21,7 +22,7 @@ use crate::cli::render::unread::tell_unread;
 #[derive(Args)]
 pub struct Ls {
     #[command(flatten)]
-    read: ReadArgs,
+    read: AnywhereArgs,
     /// A domain, or a folder or file in it [default: list the domains]
     #[arg(value_name = "DOMAIN[/PATH]")]
     place: Option<String>,
@@ -59,10 +60,13 @@ impl Ls {
 
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        let listed = self.read.open().and_then(|opened| match &self.place {
-            None => Ok(self.domains(&opened, &browse::domains(&opened)?)),
-            Some(place) => self.folder(&opened, place),
-        });
+        let listed = self
+            .read
+            .open_briefly()
+            .and_then(|opened| match &self.place {
+                None => Ok(self.domains(&opened, &browse::domains(&opened)?)),
+                Some(place) => self.folder(&opened, place),
+            });
         listed.unwrap_or_else(|e| output::failure(&e, None, self.json))
     }
 

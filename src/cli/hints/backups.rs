@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use idev_backup::{content, export, history, reader, verify};
+use idev_backup::{content, export, history, reader, repository, verify};
 
 use super::super::failure::Failure;
 use super::{PASSWORD_SOURCES, store};
@@ -53,6 +53,10 @@ pub fn read(error: &reader::Error) -> Option<String> {
         Error::NoPassword { .. } => PASSWORD_SOURCES,
         Error::PasswordSource(source) => {
             return source.downcast_ref::<Failure>().and_then(super::of);
+        }
+        Error::Source(broken) => {
+            let cause = broken.cause.downcast_ref::<repository::Error>();
+            return cause.and_then(super::repository);
         }
         Error::Store(e) => return store(e).map(str::to_owned),
         _ => return None,

@@ -149,6 +149,40 @@ impl Restic {
         })
     }
 
+    /// Runs a call that restores a snapshot, or some paths of it, into a folder.
+    fn restored(
+        &self,
+        mut call: Call<'_>,
+        snapshot: &str,
+        only: &[String],
+        to: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<(), Error> {
+        // Versions before 0.17 show no progress.
+        call.is_watched = false;
+        if self.version >= Version(0, 17, 0) {
+            // Files that an interrupted run has written are compared and not fetched again.
+            call.args
+                .extend(["--overwrite", "if-changed"].map(OsString::from));
+        }
+        for path in only {
+            call.args.push("--include".into());
+            call.args.push(pattern(path).into());
+        }
+        call.args.push("--target".into());
+        call.args.push(to.into());
+        call.args.extend(["--", snapshot].map(OsString::from));
+        let restored = self.spoken(&call, monitor).map(drop);
+        // What is full is the disk of this computer.
+        restored.map_err(|e| match e {
+            Error::Full { said, .. } => Error::Io {
+                doing: call.doing,
+                cause: io::Error::new(io::ErrorKind::StorageFull, said),
+            },
+            e => e,
+        })
+    }
+
     /// Runs a call that answers with one piece of JSON.
     fn answer<T: serde::de::DeserializeOwned>(&self, call: &Call<'_>) -> Result<T, Error> {
         self.run(&Silent, || {
@@ -365,25 +399,52 @@ impl Engine for Restic {
     }
 
     fn dump(&self, snapshot: &str, path: &str, to: &mut dyn Write) -> Result<(), Error> {
-        struct Into<'a>(&'a mut dyn Write);
+        /// Passes on the output, without the part that an earlier attempt has passed on.
+        struct Into<'a> {
+            to: &'a mut dyn Write,
+            passed: &'a mut u64,
+            seen: u64,
+        }
         impl Output for Into<'_> {
             fn out(&mut self, bytes: &[u8]) -> Result<Sign, Error> {
-                let written = self.0.write_all(bytes);
+                let known = self.passed.saturating_sub(self.seen);
+                let known = usize::try_from(known)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
+                self.seen += bytes.len() as u64;
+                let written = self.to.write_all(&bytes[known..]);
                 written.map_err(|cause| Error::Io {
                     doing: "write a file of the repository",
                     cause,
                 })?;
+                *self.passed = self.seen.max(*self.passed);
                 Ok(Sign::Progress)
             }
         }
         let mut call = Call::new("read a file of the repository", ["dump", "--no-lock"]);
         call.args.extend(["--", snapshot, path].map(OsString::from));
-        let ended = run(&self.access, &call, &mut Into(to))?;
-        if ended.status.success() {
-            Ok(())
-        } else {
-            Err(failed(&self.access, &call, &ended))
-        }
+        // A snapshot never changes, so a further attempt prints the same bytes.
+        let mut passed = 0;
+        self.run(&Silent, || {
+            let mut into = Into {
+                to: &mut *to,
+                passed: &mut passed,
+                seen: 0,
+            };
+            let ended = run(&self.access, &call, &mut into)?;
+            if ended.status.success() {
+                Ok(())
+            } else if ended.stderr.contains("not found in snapshot") {
+                Err(Error::NoFile(path.to_owned()))
+            } else {
+                Err(failed(&self.access, &call, &ended))
+            }
+        })
+    }
+
+    fn fetch(&self, snapshot: &str, files: &[String], to: &Path) -> Result<(), Error> {
+        let call = Call::new("read the lists of the backup", ["restore", "--no-lock"]);
+        self.restored(call, snapshot, files, to, &Silent)
     }
 
     fn restore(
@@ -393,30 +454,8 @@ impl Engine for Restic {
         to: &Path,
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
-        let mut call = Call::new("restore the snapshot", ["restore"]);
-        // Versions before 0.17 show no progress.
-        call.is_watched = false;
-        if self.version >= Version(0, 17, 0) {
-            // Files that an interrupted run has written are compared and not fetched again.
-            call.args
-                .extend(["--overwrite", "if-changed"].map(OsString::from));
-        }
-        for path in only {
-            call.args.push("--include".into());
-            call.args.push(pattern(path).into());
-        }
-        call.args.push("--target".into());
-        call.args.push(to.into());
-        call.args.extend(["--", snapshot].map(OsString::from));
-        let restored = self.spoken(&call, monitor).map(drop);
-        // What is full is the disk of this computer.
-        restored.map_err(|e| match e {
-            Error::Full { said, .. } => Error::Io {
-                doing: call.doing,
-                cause: io::Error::new(io::ErrorKind::StorageFull, said),
-            },
-            e => e,
-        })
+        let call = Call::new("restore the snapshot", ["restore"]);
+        self.restored(call, snapshot, only, to, monitor)
     }
 
     fn forget(&self, snapshots: &[String]) -> Result<(), Error> {

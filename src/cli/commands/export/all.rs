@@ -39,7 +39,7 @@ impl All {
             records: self.records,
         };
         exporting::run(
-            &self.read,
+            || self.read.open(),
             &self.output,
             |backup, interrupt, monitor| {
                 all::export(backup, &self.into.to, &options, interrupt, monitor)

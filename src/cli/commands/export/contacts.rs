@@ -48,7 +48,7 @@ impl Contacts {
             formats: self.formats(),
         };
         exporting::run(
-            &self.read,
+            || self.read.open(),
             &self.output,
             |backup, interrupt, monitor| {
                 contacts::export(backup, &self.into.to, &options, interrupt, monitor)

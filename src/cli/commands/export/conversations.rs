@@ -67,7 +67,7 @@ impl Conversations {
             attachments: self.attachments.how(),
         };
         exporting::run(
-            &self.read,
+            || self.read.open(),
             &self.output,
             |backup, interrupt, monitor| {
                 export(backup, &self.into.to, &options, interrupt, monitor)

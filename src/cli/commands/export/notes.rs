@@ -53,7 +53,7 @@ impl Notes {
             attachments: self.attachments.how(),
         };
         exporting::run(
-            &self.read,
+            || self.read.open(),
             &self.output,
             |backup, interrupt, monitor| {
                 notes::export(backup, &self.into.to, &options, interrupt, monitor)

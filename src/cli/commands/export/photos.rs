@@ -66,7 +66,7 @@ impl Photos {
             index: self.index,
         };
         exporting::run(
-            &self.read,
+            || self.read.open(),
             &self.output,
             |backup, interrupt, monitor| {
                 photos::export(backup, &self.into.to, &options, interrupt, monitor)

@@ -85,7 +85,7 @@ where
             period: self.period.period(),
         };
         exporting::run(
-            &self.read,
+            || self.read.open(),
             &self.output,
             |backup, interrupt, monitor| {
                 records::export(backup, &self.into.to, what, &options, interrupt, monitor)
