@@ -187,6 +187,90 @@ fn encrypted_copies_need_their_own_password() {
     assert!(!wrong.err.contains("idev-backup-lists"), "{}", wrong.err);
 }
 
+/// Checks that a dry run changes nothing, that a rehearsal pulls the backup, and that the next one
+/// finds it in the store.
+#[test]
+fn restore_pulls_the_backup_first() {
+    let Some(pushed) = Pushed::new(None) else {
+        return;
+    };
+    let other = pushed.to("other");
+    let restore = |more: &[&str]| {
+        let args = [
+            &["restore", "latest", "--json", "--store", &other][..],
+            more,
+        ]
+        .concat();
+        pushed.there(&args)
+    };
+    let dry = restore(&["--dry-run"]);
+    assert_eq!(dry.code, 3, "{}", dry.all());
+    let dry = dry.object("dry_run");
+    let lines = dry["lines"].as_array().unwrap();
+    let line = |name: &str| lines.iter().find(|line| line["topic"] == name).unwrap();
+    assert_eq!(line("store_space")["level"], "ok", "{dry}");
+    assert_eq!(line("check")["level"], "warning", "{dry}");
+    assert!(dry["path"].as_str().unwrap().contains("snapshot "), "{dry}");
+    assert!(!PathBuf::from(&other).exists());
+
+    // Only a user at a terminal, or an option, makes a store.
+    assert_eq!(restore(&["--rehearse"]).code, 1);
+    let ran = restore(&["--rehearse", "--new-store"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    let pulled = PathBuf::from(&other).join(UDID);
+    assert_same(&tree(&pushed.rig.current()), &tree(&pulled), "pulled");
+    assert_whole(&pulled);
+    let path = ran.object("rehearsed")["source"]["path"].clone();
+    assert_eq!(path, pulled.to_str().unwrap());
+    fs::rename(pushed.repository.join("data"), pushed.to("data")).unwrap();
+    let ran = restore(&["--rehearse"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    let dry = restore(&["--dry-run"]).object("dry_run");
+    assert_eq!(dry["path"], pulled.to_str().unwrap());
+}
+
+#[test]
+fn pull_needs_the_space_for_the_backup() {
+    let Some(pushed) = Pushed::new(None) else {
+        return;
+    };
+    // The size that the tags say, so that no disk has the space.
+    let restic = |args: &[&str]| restic::run(&pushed.repository, &pushed.password, args);
+    let stored: serde_json::Value =
+        serde_json::from_str(&restic(&["snapshots", "--json"])).unwrap();
+    let tags: Vec<String> = serde_json::from_value(stored[0]["tags"].clone()).unwrap();
+    let tags: Vec<String> = (tags.into_iter())
+        .map(|tag| {
+            if tag.starts_with("bytes:") {
+                "bytes:9000000000000000".to_owned()
+            } else {
+                tag
+            }
+        })
+        .collect();
+    restic(&["tag", "--set", &tags.join(",")]);
+    let other = pushed.to("other");
+    let named = ["--store", &other, "--new-store"];
+    let pull = [&["repository", "pull", "latest"][..], &named].concat();
+    let restore = ["restore", "--from", "repository", "--rehearse"];
+    for args in [pull, [&restore[..], &named].concat()] {
+        let ran = pushed.run(&args);
+        assert_eq!(ran.code, 7, "{}", ran.all());
+        assert!(ran.err.contains("takes 9.0 PB"), "{}", ran.err);
+    }
+    let dry = [
+        "restore",
+        "--from",
+        "repository",
+        "--dry-run",
+        "--store",
+        &other,
+    ];
+    let dry = pushed.run(&dry);
+    assert_eq!(dry.code, 1, "{}", dry.all());
+    assert!(dry.all().contains("where only"), "{}", dry.all());
+}
+
 #[cfg(unix)]
 mod faults {
     use std::os::unix::fs::PermissionsExt;
@@ -336,5 +420,46 @@ mod faults {
         assert!(Command::new("kill").args(kill).status().unwrap().success());
         assert_eq!(child.wait().unwrap().code(), Some(130));
         pushed.assert_tidy();
+    }
+    /// Ctrl-C during the pull of a restore: the store has no backup yet, and a second run pulls it.
+    #[test]
+    fn interrupted_restore_is_run_again() {
+        let Some(pushed) = Pushed::new(None) else {
+            return;
+        };
+        let mark = pushed.rig.dir.path().join("mark");
+        let body = format!(
+            "if [ ! -e {0} ]; then restic \"$@\"; touch {0}; exec sleep 60; fi;",
+            mark.display()
+        );
+        let restic = at(&pushed, "restore", &body);
+        let other = pushed.to("other");
+        let args = [
+            "restore",
+            "--from",
+            "repository",
+            "--rehearse",
+            "--new-store",
+        ];
+        let command = || {
+            let mut command = pushed.command(&args);
+            command.args(["--store", &other]);
+            command.env("IDEV_BACKUP_REPOSITORY_RESTIC", &restic);
+            command
+        };
+        let quiet = || Stdio::null();
+        let mut child = command().stdout(quiet()).stderr(quiet()).spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        while !mark.exists() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let kill = ["-INT", &child.id().to_string()];
+        assert!(Command::new("kill").args(kill).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        let pulled = PathBuf::from(&other).join(UDID);
+        assert!(!pulled.exists());
+        let ran = ended(&mut command());
+        assert_eq!(ran.code, 0, "{}", ran.all());
+        assert_same(&tree(&pushed.rig.current()), &tree(&pulled), "pulled");
     }
 }

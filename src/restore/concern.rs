@@ -29,6 +29,13 @@ pub enum Concern {
     NotRestorable,
     /// The phone did not finish the backup.
     NotFinished,
+    /// The files of the backup are elsewhere and were not checked.
+    NotFetched,
+    /// The store lacks the space for the backup.
+    StoreFull {
+        /// The bytes that must be freed.
+        missing_bytes: u64,
+    },
     /// The backup is encrypted, and no password is given.
     NoPassword,
     /// The backup is not encrypted.

@@ -66,7 +66,10 @@ pub fn dry_run(
     options: &Options,
     monitor: &dyn Monitor,
 ) -> Result<doctor::Report<Concern>, Error> {
-    let source = Source::look(folder)?;
+    let mut source = Source::look(folder)?;
+    if let Some(transfer) = &options.transfer {
+        (source.files, source.bytes) = (transfer.files, transfer.bytes);
+    }
     let target = phone.and_then(|phone| {
         let mut session = connector.session(&phone)?;
         Ok(Target::ask(&phone, session.lockdown())?)
@@ -89,6 +92,10 @@ pub fn dry_run(
         Ok(None) | Err(Error::Read(reader::Error::Metadata { .. })) => {}
         Err(e) => lines.push(problem("part", Arc::new(e))),
     }
+    if let Some(transfer) = &options.transfer {
+        lines.extend(preflight::judge_transfer(transfer));
+        return Ok(reported(lines, target.is_ok()));
+    }
     match check(folder, options, &connector.token, monitor) {
         Ok(report) => lines.push(match known_damage(folder, options) {
             Some(damage) if report.outcome != Outcome::Damaged => damage,
@@ -99,16 +106,20 @@ pub fn dry_run(
         }
         Err(e) => return Err(e),
     }
-    Ok(doctor::Report {
+    Ok(reported(lines, target.is_ok()))
+}
+
+fn reported(lines: Vec<Line>, has_phone: bool) -> doctor::Report<Concern> {
+    doctor::Report {
         phones: Vec::new(),
         level: lines
             .iter()
             .map(|line| line.level)
             .max()
             .unwrap_or(Level::Ok),
-        not_looked_at: preflight::not_looked_at(target.is_ok()),
+        not_looked_at: preflight::not_looked_at(has_phone),
         lines,
-    })
+    }
 }
 
 /// Returns the error that prevents a restore as a line of the dry run.

@@ -33,7 +33,7 @@ pub use dry_run::{Considered, consider, dry_run};
 pub use error::Error;
 pub use held::{Held, hold, hold_named};
 pub use left::Left;
-pub use options::Options;
+pub use options::{Options, Transfer};
 pub use problem::Problem;
 pub use report::{Report, Seconds};
 pub use sent_hashes::Sent;

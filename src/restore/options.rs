@@ -1,10 +1,24 @@
 //! Options of a restore.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::device::passcode_prompt;
 use crate::reader::passwords::Known;
 use crate::verify::Depth;
+
+/// The transfer that a restore needs first, of a backup whose files are elsewhere.
+#[derive(Debug, Clone)]
+pub struct Transfer {
+    /// Number of files of the backup.
+    pub files: u64,
+    /// Number of bytes of these files.
+    pub bytes: u64,
+    /// The folder that receives them.
+    pub into: PathBuf,
+    /// The bytes that are free there, if the system tells.
+    pub free_bytes: Option<u64>,
+}
 
 /// Options of a restore.
 #[derive(Debug, Clone)]
@@ -32,6 +46,8 @@ pub struct Options {
     /// effect on a backup without a proven list of hashes, on one that an earlier check found
     /// damaged, with [`force`](Options::force), and with [`Depth::Quick`].
     pub compare_while_sending: bool,
+    /// Only the lists of the backup are in its folder, so that a dry run cannot check its files.
+    pub transfer: Option<Transfer>,
     /// Continue in spite of damage that the phone does not notice
     /// ([`tolerated`](super::tolerated)).
     pub force: bool,
@@ -58,6 +74,7 @@ impl Default for Options {
             partial_at_own_risk: false,
             depth: Depth::Deep,
             compare_while_sending: false,
+            transfer: None,
             force: false,
             password: None,
             stay_awake: false,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Line;
 use super::concern::Concern;
-use super::options::Options;
+use super::options::{Options, Transfer};
 use super::tolerated::tolerated;
 use crate::backup::create::BATTERY_LOW_PERCENT;
 use crate::base::units::{counted, size};
@@ -381,6 +381,35 @@ fn find_my(target: &Target) -> Line {
         None => Line::warning(TOPIC, "the phone does not report whether Find My is on")
             .concern(Concern::FindMyUnknown),
     }
+}
+
+/// Returns the findings about a backup that must be fetched first.
+pub(crate) fn judge_transfer(transfer: &Transfer) -> Vec<Line> {
+    let into = transfer.into.display();
+    let needed = size(transfer.bytes);
+    let free = transfer.free_bytes;
+    let missing_bytes = transfer.bytes.saturating_sub(free.unwrap_or(u64::MAX));
+    let space = match free.map(size) {
+        None => Line::ok(
+            "store_space",
+            format!("the backup takes {needed} in {into}"),
+        ),
+        Some(free) if missing_bytes == 0 => Line::ok(
+            "store_space",
+            format!("the backup takes {needed} in {into}, where {free} are free"),
+        ),
+        Some(free) => Line::problem(
+            "store_space",
+            format!("the backup takes {needed} in {into}, where only {free} are free"),
+        )
+        .concern(Concern::StoreFull { missing_bytes }),
+    };
+    let files = counted(transfer.files, "file");
+    let unchecked = format!("the {files} of the backup are in the repository and were not read");
+    let check = Line::warning("check", unchecked)
+        .means("a restore fetches the backup into the store and checks it there first")
+        .concern(Concern::NotFetched);
+    vec![space, check]
 }
 
 /// Returns the finding for a partial restore.

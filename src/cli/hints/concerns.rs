@@ -202,6 +202,13 @@ pub fn before_restore(concern: &restore::Concern) -> Option<String> {
         Concern::NotSetUp => "finish the setup without restoring anything, then run this again",
         Concern::Locked => "unlock it, and keep it unlocked until the first files are sent",
         Concern::BatteryLow => "connect it to power",
+        Concern::NotFetched => "`idev-backup verify --from repository` reads all of it there",
+        Concern::StoreFull { missing_bytes } => {
+            return Some(format!(
+                "free {} on that disk, or name a store on another one with --store",
+                size(*missing_bytes)
+            ));
+        }
         Concern::OlderIos { needed } => {
             return Some(format!("update the phone to iOS {needed} or later first"));
         }

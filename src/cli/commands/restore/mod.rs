@@ -1,6 +1,7 @@
 //! `idev-backup restore`
 
 mod consent;
+mod fetch;
 mod rehearse;
 mod what;
 
@@ -20,7 +21,9 @@ use idev_backup::restore::{self, Held, Options, Report, preflight};
 use idev_backup::verify::Depth;
 use serde::Serialize;
 
+use self::fetch::Fetched;
 use self::what::WhatArgs;
+use crate::cli::args::anywhere::FromArgs;
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::output::OutputArgs;
@@ -68,6 +71,12 @@ pub struct Restore {
     /// Skip the confirmation. To restore to a different phone, also pass --device
     #[arg(long, short)]
     yes: bool,
+    /// Create the store if it does not exist, for a backup of a repository [default: only in a
+    /// terminal]
+    #[arg(long)]
+    new_store: bool,
+    #[command(flatten)]
+    from: FromArgs,
     #[command(flatten)]
     what: WhatArgs,
     /// Do not restart the phone at the end; nothing from the backup appears before a restart
@@ -115,8 +124,20 @@ impl Restore {
     }
 
     fn done(&self, watch: &Watch<'_>) -> Result<u8, Failure> {
-        let phone = self.device.device.as_deref();
-        let named = self.read.find(phone.map_or(Of::Any, Of::Preferably))?;
+        let named = if self.from.is_repository() {
+            match fetch::fetch(self, watch)? {
+                Fetched::Here(named) => named,
+                Fetched::Lists(lists, transfer) => {
+                    let mut options = self.options(lists.folder())?;
+                    options.transfer = Some(transfer);
+                    let path = lists.source().name();
+                    return self.dry_run(lists.folder(), path, &options, watch);
+                }
+            }
+        } else {
+            let phone = self.device.device.as_deref();
+            self.read.find(phone.map_or(Of::Any, Of::Preferably))?
+        };
         // Take the lock before showing the backup, and keep it while the user decides: a backup
         // that begins meanwhile would replace the data that the user agreed to restore. A dry run
         // asks nothing and needs no lock.
@@ -130,27 +151,39 @@ impl Restore {
         if let (true, Some(held)) = (self.rehearse, &held) {
             return rehearse::run(held, &folder, &options, self.output.style(), watch);
         }
+        let Some(held) = held else {
+            let path = folder.display().to_string();
+            return self.dry_run(&folder, path, &options, watch);
+        };
+        let connector = self.connector.connector()?;
+        self.restore(&held, &connector, &folder, &options, watch)
+    }
+
+    /// Runs the preflight, and reports it for the backup at `path`.
+    fn dry_run(
+        &self,
+        folder: &Path,
+        path: String,
+        options: &Options,
+        watch: &Watch<'_>,
+    ) -> Result<u8, Failure> {
         let connector = self.connector.connector()?;
         let wanted = self.device.device.as_deref();
-        let Some(held) = held else {
-            let phone = connector.phone(wanted).map_err(restore::Error::from);
-            let report = restore::dry_run(&connector, phone, &folder, &options, watch)?;
-            let report = render::Report::new(report, hints::before_restore);
-            watch.finish();
-            if self.output.json {
-                let path = folder.display().to_string();
-                let report = &report;
-                output::object("dry_run", None, &DryRun { path, report });
-            } else {
-                show(&report)
-            }
-            return Ok(match report.level {
-                Level::Ok => exit::DONE,
-                Level::Warning => exit::DONE_WITH_PROBLEMS,
-                Level::Problem => exit::FAILED,
-            });
-        };
-        self.restore(&held, &connector, &folder, &options, watch)
+        let phone = connector.phone(wanted).map_err(restore::Error::from);
+        let report = restore::dry_run(&connector, phone, folder, options, watch)?;
+        let report = render::Report::new(report, hints::before_restore);
+        watch.finish();
+        if self.output.json {
+            let report = &report;
+            output::object("dry_run", None, &DryRun { path, report });
+        } else {
+            show(&report)
+        }
+        Ok(match report.level {
+            Level::Ok => exit::DONE,
+            Level::Warning => exit::DONE_WITH_PROBLEMS,
+            Level::Problem => exit::FAILED,
+        })
     }
 
     fn restore(
