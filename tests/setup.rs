@@ -9,7 +9,7 @@ use std::process::Command;
 use idev_backup::simulator::{Phone, PhoneConfig, Trust};
 
 use crate::rig::program::{Ran, ended, typing, with_crontab};
-use crate::rig::*;
+use crate::rig::{restic, *};
 
 /// Returns `setup`, with a scheduler and without a variable that names a store.
 fn setup(rig: &Rig, args: &[&str]) -> Command {
@@ -18,6 +18,8 @@ fn setup(rig: &Rig, args: &[&str]) -> Command {
         .env_remove("IDEV_BACKUP_STORE")
         .env_remove("DISPLAY");
     command.env_remove("WAYLAND_DISPLAY").args(args);
+    // The dialog is the same with and without restic.
+    command.env("IDEV_BACKUP_REPOSITORY_RESTIC", "no-such-restic");
     command
 }
 
@@ -318,6 +320,10 @@ fn setup_asks_on_a_terminal() {
     assert!(!shown.contains("secret"), "{shown}");
     let (before, _) = shown.split_once("Turn on backup encryption?").unwrap();
     assert!(before.contains("cannot be recovered"), "{shown}");
+    assert!(
+        shown.contains("restic is needed") && !shown.contains("Copies ["),
+        "{shown}"
+    );
     let listed = runs(&rig, &["list", "--json"], 0).last_object();
     assert_eq!(listed["backups"][0]["encrypted"], true);
 
@@ -336,6 +342,75 @@ fn setup_asks_on_a_terminal() {
     assert_eq!(code, 1, "{shown}");
     assert!(shown.contains("Nothing was changed"), "{shown}");
     assert_eq!(set_lines(&rig), set);
+}
+
+/// Checks that the repository is made and gets the first backup, and that its password is private.
+#[test]
+fn setup_makes_a_repository_for_copies() {
+    use std::os::unix::fs::PermissionsExt;
+    if !restic::is_there() {
+        return;
+    }
+    let rig = Rig::new();
+    let (store, place) = (rig.dir.path().join("new"), rig.dir.path().join("copies"));
+    let args = ["setup", "--store", store.to_str().unwrap()];
+    let with_restic = || {
+        let mut command = setup(&rig, &args);
+        command.env_remove("IDEV_BACKUP_REPOSITORY_RESTIC");
+        command
+    };
+    let typed = format!("{}\n", place.display());
+    let (code, shown) = typing(
+        &mut with_restic(),
+        COLUMNS,
+        &[
+            ("Number [3]:", "\n"),
+            ("When [21:30]:", "\n"),
+            ("Notify [none]:", "\n"),
+            ("Copies [no]:", "yes\n"),
+            ("neither an absolute path", &typed),
+            ("Go on? [Y/n]", "\n"),
+            ("Password of the repository:", "to the nas\n"),
+            ("Repeat the password:", "to the nas\n"),
+            ("encryption? [y/N]", "\n"),
+        ],
+    );
+    assert_eq!(code, 0, "{shown}");
+    let (before, _) = shown.split_once("Password of the repository:").unwrap();
+    assert!(before.contains("cannot be recovered"), "{shown}");
+    assert!(!shown.contains("to the nas"), "{shown}");
+    let file = config(&rig).with_file_name("repository-password");
+    assert_eq!(read(&file), "to the nas\n");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let set = set_lines(&rig);
+    for line in [
+        format!("location = \"{}\"", place.display()),
+        "push = true".to_owned(),
+        format!("password-file = \"{}\"", file.display()),
+    ] {
+        assert!(set.contains(&line), "{line}: {set:?}");
+    }
+    let snapshots = restic::run(&place, &file, &["snapshots", "--json"]);
+    assert_eq!(
+        snapshots.matches("\"idev-backup\"").count(),
+        1,
+        "{snapshots}"
+    );
+
+    // The second time it is the default, and nothing is asked for it.
+    let default = format!("Copies [{}]:", place.display());
+    let again = [
+        ("Number [3]:", "\n"),
+        ("When [21:30]:", "\n"),
+        ("Notify [none]:", "\n"),
+        (&default, "no\n"),
+        ("Go on? [Y/n]", "\n"),
+        ("encryption? [y/N]", "\n"),
+    ];
+    let (code, shown) = typing(&mut with_restic(), COLUMNS, &again);
+    assert_eq!(code, 0, "{shown}");
+    assert!(set_lines(&rig).contains(&"push = false".to_owned()));
 }
 
 /// Checks that Ctrl-C at any question leaves nothing half written.

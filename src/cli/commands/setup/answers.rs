@@ -1,10 +1,11 @@
 //! The answers of `setup`, and what they change in the config file.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use idev_backup::automation::schedule;
 
+use super::copies::Copies;
 use crate::cli::args::config::{Config, Mistake, set, unset};
 
 /// Number of older backups that are kept if the user does not say otherwise.
@@ -115,12 +116,16 @@ pub struct Answers {
     pub when: When,
     /// The way in which the user hears of problems.
     pub notify: Notify,
+    /// The copies elsewhere.
+    pub copies: Copies,
 }
 
 /// Facts that `setup` knows before it asks.
 pub struct Known<'a> {
     /// The config file.
     pub config: &'a Config,
+    /// The path of the config file.
+    pub path: &'a Path,
     /// The store that is used now.
     pub store: PathBuf,
     /// The times at which a scheduled job makes backups now.
@@ -152,6 +157,7 @@ impl Answers {
             keep_last: keep_last.map_or(keep_default, |n| n.parse().unwrap_or(keep_default)),
             when: When(known.job.or(when_default)),
             notify: Notify::of(config).unwrap_or(notify_default),
+            copies: Copies::of(config, known.path),
         }
     }
 
@@ -177,6 +183,9 @@ impl Answers {
                     set("hooks.on-overdue", command.clone());
                 }
             }
+        }
+        for (key, wanted) in self.copies.changes(config) {
+            set(key, wanted);
         }
         if self.notify != Notify::Nothing && value("overdue-after").is_none() {
             set("overdue-after", OVERDUE_AFTER.to_owned());
@@ -237,6 +246,7 @@ mod tests {
     fn known(config: &Config) -> Known<'_> {
         Known {
             config,
+            path: Path::new("/etc/config.toml"),
             store: "/srv/backups".into(),
             job: None,
             has_other_jobs: false,
@@ -270,6 +280,33 @@ mod tests {
         };
         assert_eq!(again, answers);
         assert_eq!(again.changes(&config), []);
+    }
+
+    #[test]
+    fn copies_name_a_password_once() {
+        let config = Config::default();
+        let mut answers = Answers::present(known(&config));
+        assert_eq!(answers.copies.place, None);
+        assert_eq!(answers.copies.changes(&config), []);
+        answers.copies.place = Some("sftp:me@nas:/srv".to_owned());
+        let keys = |config: &Config, answers: &Answers| -> Vec<&str> {
+            let changes = answers.copies.changes(config);
+            changes.iter().map(|(key, _)| *key).collect()
+        };
+        let file = "repository.password-file";
+        let pushed = ["repository.location", "repository.push"];
+        assert_eq!(keys(&config, &answers), [&pushed[..], &[file]].concat());
+        let config = Config::parse("[repository]\npassword-command = 'pass x'\n").unwrap();
+        assert_eq!(keys(&config, &answers), pushed);
+        let text = "[repository]\nlocation = 'sftp:me@nas:/srv'\npush = true\n";
+        let config = Config::parse(text).unwrap();
+        assert_eq!(
+            Answers::present(known(&config)).copies.place,
+            answers.copies.place
+        );
+        assert_eq!(keys(&config, &answers), [""; 0]);
+        answers.copies.place = None;
+        assert_eq!(keys(&config, &answers), ["repository.push"]);
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! `idev-backup setup`
 
 mod answers;
+mod copies;
 mod job;
 mod phones;
 mod questions;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use idev_backup::automation::schedule::job_state::JobFile;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::units::counted;
+use idev_backup::repository::Location;
 use idev_backup::store::Store;
 
 use self::answers::{Answers, Known, Notify, When, applied};
@@ -83,6 +86,17 @@ struct Plan {
     changes: Vec<(&'static str, Option<String>)>,
     job: Option<JobFile>,
     change: Change,
+    /// The program restic.
+    restic: OsString,
+}
+
+impl Plan {
+    /// Returns the place of copies elsewhere, if the config file names another one or none.
+    fn new_copies(&self) -> Option<&str> {
+        let mut keys = self.changes.iter().map(|(key, _)| *key);
+        let place = self.answers.copies.place.as_deref();
+        place.filter(|_| keys.any(|key| key.starts_with("repository.")))
+    }
 }
 
 impl Setup {
@@ -137,6 +151,7 @@ impl Setup {
             has_other_jobs: job.is_none() && !jobs.is_empty(),
             has_desktop: has_desktop(),
             config: &config,
+            path: &path,
         });
         let given = Given {
             store: self.store.clone(),
@@ -144,7 +159,8 @@ impl Setup {
             when: self.schedule,
             notify: self.notifications.clone(),
         };
-        let answers = questions::answers(given, default, self.yes)?;
+        let restic = copies::program(&config);
+        let answers = questions::answers(given, default, self.yes, &restic)?;
         if let Some((variable, store)) = outranking.filter(|(_, store)| *answers.store != **store) {
             return Err(Failure::Command {
                 what: format!(
@@ -159,6 +175,7 @@ impl Setup {
             job: job.cloned(),
             path,
             answers,
+            restic,
         })
     }
 
@@ -182,6 +199,13 @@ impl Setup {
         } else {
             format!("  write {path}: {}", keys.join(", "))
         });
+        if let Some(place) = plan.new_copies() {
+            let place = Location::new(place);
+            tell(&format!(
+                "  ask for the password of the repository {place}, make it if it is not there, and \
+                push each backup to it"
+            ));
+        }
         for phone in &phones.found {
             let name = output::one_line(&phone.name);
             if !phone.is_paired {
@@ -217,6 +241,9 @@ impl Setup {
         store.make(&show.watch(None, None))?;
         folders::remember(&store);
         write_config(&plan)?;
+        if plan.new_copies().is_some() {
+            copies::prepare(&plan.answers.copies, &plan.restic)?;
+        }
         let mut ready = Vec::new();
         if let Ok(connector) = &phones.connector {
             for phone in &phones.found {

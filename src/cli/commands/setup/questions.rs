@@ -1,5 +1,6 @@
 //! The questions of `setup`. Each has a default.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use idev_backup::automation::schedule;
@@ -7,6 +8,7 @@ use idev_backup::base::units::size;
 use idev_backup::store::{self, Absence, Store, disk};
 
 use super::answers::{Answers, Notify, When};
+use super::copies::{self, Copies};
 use crate::cli::args::ask::ask;
 use crate::cli::args::folders;
 use crate::cli::args::store::{path, whole};
@@ -22,8 +24,14 @@ pub struct Given {
     pub notify: Option<Notify>,
 }
 
-/// Asks what is not given, or takes the default with `is_silent`.
-pub fn answers(given: Given, default: Answers, is_silent: bool) -> Result<Answers, Failure> {
+/// Asks what is not given, or takes the default with `is_silent`. `restic` is the program that
+/// copies elsewhere need.
+pub fn answers(
+    given: Given,
+    default: Answers,
+    is_silent: bool,
+    restic: &OsString,
+) -> Result<Answers, Failure> {
     let given_store = given.store.as_deref().map(usable_path).transpose()?;
     if is_silent {
         return Ok(Answers {
@@ -34,6 +42,7 @@ pub fn answers(given: Given, default: Answers, is_silent: bool) -> Result<Answer
             keep_last: given.keep_last.unwrap_or(default.keep_last),
             when: given.when.unwrap_or(default.when),
             notify: given.notify.unwrap_or(default.notify),
+            copies: default.copies,
         });
     }
     tell("An empty answer takes the value in brackets. Ctrl-C ends setup, and nothing is changed.");
@@ -53,6 +62,11 @@ pub fn answers(given: Given, default: Answers, is_silent: bool) -> Result<Answer
         notify: match given.notify {
             Some(notify) => notify,
             None => notify(&default.notify)?,
+        },
+        copies: if copies::has_restic(restic) {
+            elsewhere(default.copies)?
+        } else {
+            default.copies
         },
     })
 }
@@ -130,6 +144,23 @@ fn notify(default: &Notify) -> Result<Notify, Failure> {
     tell("  none        only in the output of commands");
     tell("  a command   the program runs it, with a JSON object on its standard input");
     until("Notify", &default.to_string(), Notify::parse)
+}
+
+fn elsewhere(present: Copies) -> Result<Copies, Failure> {
+    tell("");
+    tell(
+        "Should copies of the backups be kept elsewhere? They are encrypted, and pushed after each \
+        backup. A backup beside the computer burns with the house.",
+    );
+    tell("  /media/disk/phones        a folder on another disk or a NAS");
+    tell("  sftp:me@nas:/srv/phones   a computer with SSH");
+    tell("  rest:, s3:, b2:, rclone:  another storage, as restic names it");
+    tell("  no                        no copies");
+    let default = present.place.as_deref().unwrap_or("no");
+    Ok(Copies {
+        place: until("Copies", default, copies::place)?,
+        ..present
+    })
 }
 
 /// Returns the absolute path of a folder that can be a store.
