@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use idev_backup::content::items::{self, Item};
-use idev_backup::content::messages::{Messages, Period, Which};
+use idev_backup::content::messages::{Messages, Part, Period, Which};
 use idev_backup::content::query::Query;
 use idev_backup::content::search::Search;
 use idev_backup::content::{Kind, Time};
@@ -37,10 +37,18 @@ fn search_equals_reading_everything() {
         let dir = rig::room();
         let backup = open(&backup_of(&phone(ios), dir.path()));
         let messages = Messages::open(&backup).unwrap();
-        for text in ["the", "😊", "birthday", "写真", "xyz not there"] {
+        let texts = ["the", "😊", "birthday", "写真", "xyz not there"];
+        for text in texts.into_iter().chain(["img_0045", "evil", "please wait"]) {
             let mut expected = Vec::new();
             let mut keep = |which: Which<'_>| {
                 let each = |message: idev_backup::content::messages::Message| {
+                    let files = message.parts.iter().filter_map(|part| match part {
+                        Part::Attachment(file) => Some(file),
+                        Part::Text { .. } => None,
+                    });
+                    let files: Vec<_> = files
+                        .flat_map(|file| [file.name.clone(), file.transcription.clone()])
+                        .collect();
                     let own = message
                         .reaction_to
                         .is_none()
@@ -53,7 +61,8 @@ fn search_equals_reading_everything() {
                     let texts = texts
                         .into_iter()
                         .chain(edits.map(|one| one.text))
-                        .chain(link);
+                        .chain(link)
+                        .chain(files);
                     if texts.flatten().any(|one| one.to_lowercase().contains(text)) {
                         expected.push(message.guid);
                     }
@@ -71,6 +80,11 @@ fn search_equals_reading_everything() {
             let mut guids: Vec<String> = of_messages.map(|hit| hit.key).collect();
             guids.sort();
             assert_eq!(guids, expected, "iOS {ios}: {text}");
+            let is_file = ["img_0045", "evil", "please wait"].contains(&text);
+            assert!(
+                !is_file || ios < "14" || !guids.is_empty(),
+                "iOS {ios}: {text}"
+            );
         }
     }
 }
@@ -112,6 +126,22 @@ fn hits_name_people_and_places() {
         (Some("Me"), Some("Ana Größe"))
     );
     assert!(hit.time > Time::since_1970(1_704_000_000));
+}
+
+#[test]
+fn names_of_attachments_are_found() {
+    let dir = rig::room();
+    let backup = open(&backup_of(&phone("18.6.2"), dir.path()));
+    let hits = found(&backup, "IMG_0044", false);
+    let hits: Vec<&Item> = hits
+        .iter()
+        .filter(|hit| hit.kind == Kind::Messages)
+        .collect();
+    assert_eq!(hits.len(), 1, "{hits:?}");
+    assert_eq!(
+        (hits[0].who.as_deref(), hits[0].text.as_str()),
+        (Some("Me"), "before and after\nIMG_0043.png\nIMG_0044.png")
+    );
 }
 
 #[test]

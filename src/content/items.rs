@@ -186,6 +186,9 @@ fn messages(backup: &Backup, query: &Query, each: Each<'_>) -> Result<(), Error>
         let edits: Vec<&str> = edits
             .filter_map(|version| version.text.as_deref())
             .collect();
+        let files = message.attachments().flat_map(|file| {
+            [&file.name, &file.description, &file.transcription].map(Option::as_deref)
+        });
         let text = joined(
             [
                 message.subject.as_deref(),
@@ -196,7 +199,8 @@ fn messages(backup: &Backup, query: &Query, each: Each<'_>) -> Result<(), Error>
                 app.and_then(|app| app.text.as_deref()),
             ]
             .into_iter()
-            .chain(edits.into_iter().map(Some)),
+            .chain(edits.into_iter().map(Some))
+            .chain(files),
         );
         each(Item {
             kind: Kind::Messages,

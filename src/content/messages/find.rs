@@ -12,6 +12,8 @@ use crate::reader::backup::Backup;
 const TEXTS: &[&str] = &["text", "attributedBody", "subject", "message_summary_info"];
 /// The column of link previews and other applications, which holds texts in UTF-16 too.
 const PAYLOAD: &str = "payload_data";
+/// The columns of attachments whose bytes hold what people read of them.
+const NAMES: &[&str] = &["transfer_name", "filename", "emoji_image_short_description"];
 
 /// Counts the messages and events of a backup, without reactions, and its conversations.
 pub(crate) fn count(backup: &Backup) -> Result<(u64, u64), Error> {
@@ -38,6 +40,7 @@ impl Messages {
     ) -> Result<(), Error> {
         let mut ids = Vec::new();
         let scanned = self.scan(may, &mut ids);
+        let scanned = scanned.and(self.scan_attachments(may, &mut ids));
         let chats = self.chats_of(&ids);
         let mut rows = self.rows.open(&self.db, &self.handles)?;
         for id in ids {
@@ -73,6 +76,34 @@ impl Messages {
             }
             ids.len() < ROWS_MAX
         })
+    }
+
+    /// Adds the messages with attachments whose names `may` admits, and sorts all.
+    fn scan_attachments(
+        &self,
+        may: &dyn Fn(&[u8]) -> bool,
+        ids: &mut Vec<i64>,
+    ) -> Result<(), Error> {
+        let table = self.db.table("attachment")?;
+        // All messages are found without it.
+        if may(&[]) || !table.exists() {
+            return Ok(());
+        }
+        let mut named = Vec::new();
+        let sql = table.select(&[&["ROWID"], NAMES].concat());
+        let scanned = self.db.rows(&sql, |row| {
+            let matches =
+                (1..=NAMES.len()).any(|column| value::bytes(row, column).is_some_and(may));
+            if matches {
+                named.extend(value::integer(row, 0));
+            }
+            named.len() < ROWS_MAX
+        });
+        named.sort_unstable();
+        ids.extend(self.rows.with_attachments(&named));
+        ids.sort_unstable();
+        ids.dedup();
+        scanned
     }
 
     /// Returns a chat of each of these messages, which are sorted.

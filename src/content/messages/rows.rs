@@ -124,6 +124,14 @@ impl Rows {
         })
     }
 
+    /// Returns the messages that have one of these attachments, which are sorted.
+    pub(super) fn with_attachments(&self, named: &[i64]) -> impl Iterator<Item = i64> {
+        let joined = self.attachments.iter();
+        joined.filter_map(|(message, attachment)| {
+            named.binary_search(attachment).is_ok().then_some(*message)
+        })
+    }
+
     /// Prepares the queries.
     pub(super) fn open<'a>(
         &'a self,
