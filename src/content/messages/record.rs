@@ -393,6 +393,8 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         person: Option<Handle>,
     },
+    /// The sender joined.
+    Joined,
     /// A person was removed.
     Removed {
         /// The person.

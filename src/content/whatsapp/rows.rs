@@ -23,6 +23,7 @@ columns! {
     KindOf = "ZMESSAGETYPE",
     Member = "ZGROUPMEMBER",
     From = "ZFROMJID",
+    To = "ZTOJID",
     GroupEvent = "ZGROUPEVENTTYPE",
     Metadata = "ZMETADATA",
 }
@@ -48,6 +49,13 @@ const DOCUMENT: i64 = 8;
 const SYSTEM: i64 = 10;
 const DELETED: i64 = 14;
 const STICKER: i64 = 15;
+/// The numbers of `ZGROUPEVENTTYPE` in groups that tests/test_group_action.py of
+/// messagecrate/WhatsApp-Chat-Exporter (MIT) documents; other projects agree.
+const RENAMED: i64 = 1;
+const JOINED: i64 = 2;
+const LEFT: i64 = 3;
+const PHOTO_SET: i64 = 4;
+const OF_GROUPS: &str = "@g.us";
 
 /// Returns the query for messages with their files, up to its condition.
 pub(super) fn query(db: &Database) -> Result<String, Error> {
@@ -91,7 +99,10 @@ pub(super) fn message(
     let media = |column: usize| value::words(row, COLUMNS.len() + column);
     let from_me = value::flag(row, Column::FromMe as usize);
     let member = number(Column::Member).and_then(|member| members.get(&member).cloned());
-    let from = text(Column::From).filter(|jid| !jid.ends_with("@g.us"));
+    let (from, to) = (text(Column::From), text(Column::To));
+    let of_group = |jid: &Option<String>| jid.as_ref().is_some_and(|jid| jid.ends_with(OF_GROUPS));
+    let in_group = of_group(&from) || of_group(&to);
+    let from = from.filter(|jid| !jid.ends_with(OF_GROUPS));
     let id = number(Column::Id).unwrap_or_default();
     let kind = number(Column::KindOf).unwrap_or_default();
     let mut message = Message {
@@ -107,15 +118,26 @@ pub(super) fn message(
     };
     let body = text(Column::Text);
     if kind == EVENT || kind == SYSTEM {
-        // A text other than a number is the new name of a group.
-        let name = body.filter(|text| text.parse::<i64>().is_err());
-        message.event = Some(match name {
-            Some(name) if kind == EVENT && !name.contains('@') => {
-                Event::Renamed { name: Some(name) }
+        let number = number(Column::GroupEvent).unwrap_or_default();
+        // An event outside of a group has other numbers.
+        let known = (kind == EVENT && in_group).then_some(number);
+        let person = body.as_deref().filter(|text| is_jid(text));
+        let person = person.map(|jid| people.handle(jid, None));
+        let name = body.as_deref().and_then(new_name);
+        message.event = Some(match (known, name, person) {
+            (Some(0 | RENAMED), Some(name), _) => Event::Renamed { name: Some(name) },
+            (Some(JOINED), _, person) if from_me => Event::Added { person },
+            (Some(JOINED), _, person) => {
+                message.sender = person.or(message.sender);
+                Event::Joined
             }
-            _ => Event::Unknown {
-                item_type: number(Column::GroupEvent).unwrap_or(kind),
-            },
+            (Some(LEFT), ..) => Event::Left,
+            (Some(PHOTO_SET), ..) => Event::PhotoSet,
+            _ => {
+                message.text = body;
+                let item_type = if number == 0 { kind } else { number };
+                Event::Unknown { item_type }
+            }
         });
         return message;
     }
@@ -178,6 +200,28 @@ pub(super) fn message(
         message.app = Some(app("unknown", SERVICE, text));
     }
     message
+}
+
+/// Returns true for the identity of one user.
+fn is_jid(text: &str) -> bool {
+    let user = text.split_once('@');
+    user.is_some_and(|(user, domain)| {
+        let is_user = |c: char| c.is_ascii_digit() || c == ':' || c == '.';
+        !user.is_empty() && user.chars().all(is_user) && matches!(domain, "s.whatsapp.net" | "lid")
+    })
+}
+
+/// Returns the new name of a group. Newer versions of WhatsApp store it in JSON with its author.
+fn new_name(text: &str) -> Option<String> {
+    if text.parse::<i64>().is_ok() || is_jid(text) {
+        return None;
+    }
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(serde_json::Value::Object(fields)) if fields.contains_key("author") => {
+            Some(fields.get("subject")?.as_str()?.to_owned())
+        }
+        _ => Some(text.to_owned()),
+    }
 }
 
 fn app(id: &str, name: &str, text: String) -> AppMessage {

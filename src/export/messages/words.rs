@@ -63,6 +63,7 @@ pub(super) fn event(event: &Event) -> String {
     match event {
         Event::Added { person: who } => format!("added {}", person(who)),
         Event::Removed { person: who } => format!("removed {}", person(who)),
+        Event::Joined => "joined the conversation".to_owned(),
         Event::Left => "left the conversation".to_owned(),
         Event::Renamed { name: Some(name) } => format!("named the conversation “{name}”"),
         Event::Renamed { name: None } => "removed the name of the conversation".to_owned(),

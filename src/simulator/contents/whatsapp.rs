@@ -163,26 +163,7 @@ impl Talk<'_> {
         ] {
             self.send(&group, Draft::of(Some(jid), text))?;
         }
-        self.send(
-            &group,
-            Draft {
-                from: Some(jid(ANA)),
-                text: Some("Choir, new name"),
-                kind: 6,
-                truth: json!({ "event": { "event": "renamed", "name": "Choir, new name" } }),
-                ..Draft::default()
-            },
-        )?;
-        self.send(
-            &group,
-            Draft {
-                from: Some(jid(ANA)),
-                kind: 6,
-                columns: vec![("ZGROUPEVENTTYPE", number(2))],
-                truth: json!({ "event": { "event": "unknown", "item_type": 2 } }),
-                ..Draft::default()
-            },
-        )?;
+        self.events(&group)?;
         // A chat under a hidden identity, and one under the number: the same person.
         let nur = self.chat(NUR_LID, "نور", NUR.address)?;
         self.send(
@@ -204,6 +185,49 @@ impl Talk<'_> {
                 ..Draft::of(Some(jid(JOERG)), "from the year 4001")
             },
         )?;
+        Ok(())
+    }
+
+    /// Events in a group: a name as older and as newer versions store it, people who join and leave,
+    /// a picture, and numbers that are not known.
+    fn events(&mut self, group: &Chat) -> rusqlite::Result<()> {
+        let robert = jid(ROBERT);
+        let renamed = |name| json!({ "event": "renamed", "name": name });
+        let of_json = r#"{"author":"447700900123@s.whatsapp.net","subject":"Choir 🎶"}"#;
+        let events = [
+            (None, Some("Choir, new name"), renamed("Choir, new name")),
+            (Some(1), Some(of_json), renamed("Choir 🎶")),
+            (Some(2), Some(robert.as_str()), json!({ "event": "joined" })),
+            (Some(2), None, json!({ "event": "joined" })),
+            (Some(3), None, json!({ "event": "left" })),
+            (Some(4), None, json!({ "event": "photo_set" })),
+            (
+                Some(51),
+                Some("Parents"),
+                json!({ "event": "unknown", "item_type": 51 }),
+            ),
+        ];
+        for (kind, text, event) in events {
+            let mut truth = json!({ "event": event });
+            if text == Some(robert.as_str()) {
+                truth["sender"] = ROBERT.address.into();
+            }
+            if kind == Some(51) {
+                truth["text"] = text.into();
+            }
+            let draft = Draft {
+                from: Some(jid(ANA)),
+                text,
+                kind: 6,
+                columns: kind
+                    .map(|kind| ("ZGROUPEVENTTYPE", number(kind)))
+                    .into_iter()
+                    .collect(),
+                truth,
+                ..Draft::default()
+            };
+            self.send(group, draft)?;
+        }
         Ok(())
     }
 
