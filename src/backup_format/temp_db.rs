@@ -27,6 +27,9 @@ const STEPS: i32 = 100_000;
 /// takes some ten steps, and a row has some hundred bytes.
 const STEPS_MAX: u64 = 20_000_000;
 const STEPS_PER_BYTE: u64 = 16;
+/// Opens a connection without a lock of its own, which SQLite would take for each value. Rust's
+/// types keep two threads from using a connection at once.
+const NO_LOCKS: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
 /// First bytes of a database.
 pub(super) const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Bytes of the header that say that a database has a write-ahead log. A scratch database has none,
@@ -128,7 +131,7 @@ impl Scratch {
         // From here on SQLite holds the file open, and reads it only on request (an immutable
         // database would be measured at once). So we can remove its name before it has any data,
         // and nothing is left behind however the program ends.
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | NO_LOCKS;
         let connection = Connection::open_with_flags(&path, flags).map_err(Error::Sqlite)?;
         let path = if cfg!(unix) {
             path.close().map(|()| None).map_err(Error::Write)?
@@ -160,7 +163,7 @@ impl Scratch {
         let mut file = plain_file::open(&path).map_err(Error::Read)?;
         let mut head = [0; 32];
         read_head(&mut file, &mut head)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | NO_LOCKS;
         let connection = Connection::open_with_flags(uri(&path), flags).map_err(Error::Sqlite)?;
         Scratch::bounded(connection, None)
     }
