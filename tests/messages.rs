@@ -366,6 +366,8 @@ fn pages_are_whole_and_harmless() {
         }
     }
     assert!(pages > 5);
+    let page = fs::read_to_string(to.join("chats/Ana Größe.html")).unwrap();
+    assert!(page.contains(" · with effect Confetti<"));
     let guids = true_guids(&phone.truth());
     assert!(ids.is_superset(&guids), "{:?}", guids.difference(&ids));
     let search = fs::read_to_string(to.join("search/1.js")).unwrap();

@@ -372,8 +372,7 @@ fn meta(message: &Message) -> String {
         words.push(format!("delivered {}", words::local(delivered)));
     }
     if let Some(effect) = &message.effect {
-        let name = effect.rsplit('.').next().unwrap_or(effect);
-        words.push(format!("with effect {name}"));
+        words.push(format!("with effect {}", words::effect(effect)));
     }
     if let Some(service) = message
         .service

@@ -75,6 +75,13 @@ pub(super) fn event(event: &Event) -> String {
     }
 }
 
+/// Returns the name of an effect: "Confetti" for `com.apple.messages.effect.CKConfettiEffect`.
+pub(super) fn effect(id: &str) -> &str {
+    let name = id.rsplit('.').next().unwrap_or(id);
+    let short = name.strip_prefix("CK").unwrap_or(name);
+    short.strip_suffix("Effect").unwrap_or(short)
+}
+
 /// Returns a reaction as an emoji or a word.
 pub(super) fn reaction(kind: ReactionKind, emoji: Option<&str>) -> &str {
     match kind {
