@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """The judges: programs of other projects, run against our simulated phone and our backups.
 
-    python3 tests/peers/run.py target/release/idev-backup
+    python3 tests/peers/run.py target/release/idev-backup [--all]
 
 Needs libimobiledevice-utils, sqlite3 and python3-venv. The judges written in Python
-(requirements.txt, requirements-content.txt) are installed below target/peers. Every scene prints
-`ok NAME` or `FAIL NAME: why`. The last line counts them; the exit code is 1 if one failed.
+(requirements.txt, requirements-content.txt) are installed below target/peers. `--all` also builds
+imessage-exporter there, which takes some minutes. Every scene prints `ok NAME` or `FAIL NAME: why`.
+The last line counts them; the exit code is 1 if one failed.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +28,8 @@ FIXTURES = HERE.parents[1] / "fixtures" / "traffic"
 WORK = HERE.parents[1] / "target" / "peers"
 VENV = WORK / "venv"
 CONTENT_VENV = WORK / "venv-content"
+IMESSAGE_EXPORTER = WORK / "cargo" / "bin" / "imessage-exporter"
+IMESSAGE_EXPORTER_VERSION = "5.0.1"
 PHONE = {"--files": "400", "--bulk": "2x3M", "--seed": "7"}
 SECONDS_MAX = 300  # For each program.
 
@@ -689,6 +693,42 @@ def our_exports(report, ours, stage):
             compared += 1
         check(compared > 10 and len(messages) == len(theirs), f"{compared} of {len(messages)}, {len(theirs)}")
 
+    def imessage_exporter_agrees(ios):
+        backup, folder, messages, _ = exported(ios, "imessage-exporter")
+        copy, texts = folder / "copy", folder / "texts"
+        shutil.copytree(backup, copy)
+        # It stops at a time that is a word.
+        database = copy / "3d" / "3d0d7e5fb2ce288813306e4d4636395e047a3d28"
+        run("sqlite3", database, "UPDATE message SET date = 0 WHERE typeof(date) = 'text'")
+        run("env", "TZ=UTC", IMESSAGE_EXPORTER, "-f", "txt", "-c", "disabled", "-a", "iOS", "-p", copy, "-o", texts)
+        # A message begins with its time and its sender; indented ones are repeated below what they answer.
+        blocks = {}
+        for file in texts.glob("*.txt"):
+            for block in re.split(r"^(?=\w{3} \d\d, \d{4} [ 1]\d:\d\d:\d\d [AP]M)", file.read_text(), flags=re.M):
+                blocks.setdefault(block[:24], []).append(block.split("\n"))
+        compared = 0
+        for message in messages:
+            text = message.get("text")
+            # It shows earlier versions in the place of the text, and for messages of apps what it cannot decode.
+            if not text or "time" not in message or any(field in message for field in ("event", "edits", "app", "reaction_to")):
+                continue
+            time = datetime.fromisoformat(message["time"][:19])
+            if not 2007 <= time.year <= 2100:
+                continue
+            start = f"{time:%b %d, %Y} {int(time.strftime('%I')):2}:{time:%M:%S %p}"
+            sender = "Me" if message["from_me"] else message.get("sender", {}).get("address")
+            lines = text.replace("\u2028", "\n").splitlines()
+            agrees = any(
+                block[1:2] == [sender] and all(line in "\n".join(block[2:]).replace("\u2028", "\n").splitlines() for line in lines)
+                for block in blocks.get(start, [])
+            )
+            check(agrees, f"{message['guid']}: {start} {sender} {text[:80]!r} is {blocks.get(start)}")
+            compared += 1
+        check(compared > 100, f"only {compared} messages")
+
+    if IMESSAGE_EXPORTER.exists():
+        report.scene("imessage-exporter reads the messages of iOS 18 as we do", lambda: imessage_exporter_agrees("18.6.2"))
+        report.scene("imessage-exporter reads the messages of iOS 26 as we do", lambda: imessage_exporter_agrees("26.1"))
     report.scene("apple-notes-parser reads the notes of iOS 18 as we do", lambda: notes_agree("18.6.2"))
     report.scene("apple-notes-parser reads the notes of iOS 26 as we do", lambda: notes_agree("26.1"))
     report.scene("WhatsApp-Chat-Exporter reads the chats that we export", whatsapp_agrees)
@@ -753,11 +793,23 @@ def install_judges(content=True):
         subprocess.run([venv / "bin" / "pip", "install", "-q", "-r", HERE / requirements], check=True)
 
 
+def build_imessage_exporter():
+    """Builds imessage-exporter, which is only run: its licence is the GPL."""
+    if IMESSAGE_EXPORTER.exists():
+        return
+    root = IMESSAGE_EXPORTER.parents[1]
+    command = ["cargo", "install", "imessage-exporter", "--version", IMESSAGE_EXPORTER_VERSION, "--locked", "--root", root]
+    subprocess.run([*command, "--target-dir", root / "target"], check=True)
+    shutil.rmtree(root / "target")
+
+
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], ["--all"]):
         sys.exit(__doc__)
     ours = Path(sys.argv[1]).resolve(strict=True)
     install_judges()
+    if "--all" in sys.argv:
+        build_imessage_exporter()
 
     stage = WORK / "stage"  # Kept until the next run, for inspection.
     shutil.rmtree(stage, ignore_errors=True)
