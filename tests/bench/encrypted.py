@@ -61,18 +61,40 @@ def record(path, size, key):
     return plistlib.dumps(archive, fmt=plistlib.FMT_BINARY)
 
 
+class Keys:
+    """The key bag of a backup, its class key, and keys of files that are wrapped with it."""
+
+    def __init__(self, rounds):
+        salt, first_salt, self.class_key = os.urandom(20), os.urandom(20), os.urandom(32)
+        password = hashlib.pbkdf2_hmac("sha256", b"password", first_salt, rounds)
+        password = hashlib.pbkdf2_hmac("sha1", password, salt, 10_000, 32)
+        self.bag = b"".join([
+            field("VERS", 4), field("TYPE", 1), field("UUID", os.urandom(16)), field("HMCK", bytes(40)), field("WRAP", 0),
+            field("SALT", salt), field("ITER", 10_000), field("DPWT", 1), field("DPIC", rounds), field("DPSL", first_salt),
+            field("UUID", os.urandom(16)), field("CLAS", CLASS), field("WRAP", 2), field("KTYP", 0),
+            field("WPKY", aes_key_wrap(password, self.class_key)),
+        ])  # fmt: skip
+
+    def wrapped(self, key):
+        return struct.pack("<L", CLASS) + aes_key_wrap(self.class_key, key)
+
+
+def finish(folder, plain, keys):
+    """Encrypts the list of files, and writes the property lists of the backup."""
+    key = os.urandom(32)
+    folder.joinpath("Manifest.db").write_bytes(encrypt(key, plain.read_bytes()))
+    plain.unlink()
+    # Without a version of iOS no phone would accept the backup, and `verify` would report that.
+    lockdown = {"ProductVersion": "18.6.2"}
+    manifest = {"IsEncrypted": True, "BackupKeyBag": keys.bag, "ManifestKey": keys.wrapped(key), "Version": "10.0", "Lockdown": lockdown}
+    folder.joinpath("Manifest.plist").write_bytes(plistlib.dumps(manifest, fmt=plistlib.FMT_BINARY))
+    folder.joinpath("Status.plist").write_bytes(plistlib.dumps({"SnapshotState": "finished"}))
+    folder.joinpath("Info.plist").write_bytes(plistlib.dumps({"Device Name": "measured"}))
+
+
 def main(folder, files, size, rounds):
     folder.mkdir(parents=True)
-    salt, first_salt, class_key = os.urandom(20), os.urandom(20), os.urandom(32)
-    password = hashlib.pbkdf2_hmac("sha256", b"password", first_salt, rounds)
-    password = hashlib.pbkdf2_hmac("sha1", password, salt, 10_000, 32)
-    bag = b"".join([
-        field("VERS", 4), field("TYPE", 1), field("UUID", os.urandom(16)), field("HMCK", bytes(40)), field("WRAP", 0),
-        field("SALT", salt), field("ITER", 10_000), field("DPWT", 1), field("DPIC", rounds), field("DPSL", first_salt),
-        field("UUID", os.urandom(16)), field("CLAS", CLASS), field("WRAP", 2), field("KTYP", 0),
-        field("WPKY", aes_key_wrap(password, class_key)),
-    ])  # fmt: skip
-    wrapped = lambda key: struct.pack("<L", CLASS) + aes_key_wrap(class_key, key)
+    keys = Keys(rounds)
     plain = folder / "plain.db"
     database = sqlite3.connect(plain)
     database.executescript(SCHEMA)
@@ -83,20 +105,12 @@ def main(folder, files, size, rounds):
         place = folder / name[:2]
         place.mkdir(exist_ok=True)
         place.joinpath(name).write_bytes(encrypt(key, os.urandom(size)))
-        row = (name, domain, path, 1, record(path, size, wrapped(key)))
+        row = (name, domain, path, 1, record(path, size, keys.wrapped(key)))
         database.execute("INSERT INTO Files VALUES (?, ?, ?, ?, ?)", row)
         print(f"{name[:2]}/{name}", key.hex(), Path(path).name)
     database.commit()
     database.close()
-    key = os.urandom(32)
-    folder.joinpath("Manifest.db").write_bytes(encrypt(key, plain.read_bytes()))
-    plain.unlink()
-    # Without a version of iOS no phone would accept the backup, and `verify` would report that.
-    lockdown = {"ProductVersion": "18.6.2"}
-    manifest = {"IsEncrypted": True, "BackupKeyBag": bag, "ManifestKey": wrapped(key), "Version": "10.0", "Lockdown": lockdown}
-    folder.joinpath("Manifest.plist").write_bytes(plistlib.dumps(manifest, fmt=plistlib.FMT_BINARY))
-    folder.joinpath("Status.plist").write_bytes(plistlib.dumps({"SnapshotState": "finished"}))
-    folder.joinpath("Info.plist").write_bytes(plistlib.dumps({"Device Name": "measured"}))
+    finish(folder, plain, keys)
 
 
 if __name__ == "__main__":
