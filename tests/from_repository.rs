@@ -92,6 +92,9 @@ fn assert_alike(pushed: &Pushed, password: &[&str]) {
         &["ls", "latest"][..],
         &["ls", "latest", "HomeDomain/Library", "-lR"],
         &["find", "latest", "*.db"],
+        // Words of files, which leave the backup out.
+        &["find", "*.db"],
+        &["ls", "HomeDomain"],
         &["cat", "latest", SMS],
     ] {
         let args = [args, password].concat();

@@ -73,12 +73,12 @@ impl AnywhereArgs {
     }
 
     /// Takes the first word away if it names no backup of the store, as
-    /// [`ReadArgs::take_word`] does. In a repository the first word is always the backup: to find
-    /// out if it names one would need the password and the network.
+    /// [`ReadArgs::take_word`] does. To find out what a repository holds would need the password and
+    /// the network, so there only a word that must be of a file is taken away.
     pub fn take_word(&mut self, rest: &[String]) -> Option<String> {
         match self.in_store() {
             Some(_) => self.read.take_word(rest),
-            None => None,
+            None => self.read.take_word_if(is_of_files),
         }
     }
 
@@ -108,5 +108,31 @@ impl AnywhereArgs {
     /// Returns the backup's password if it was given. Never prompts for it.
     pub fn given_password(&self) -> Result<Option<Known>, Failure> {
         self.read.given_password()
+    }
+}
+
+/// Returns true if a word is a pattern, a path or a domain, and so never names a backup in a
+/// repository.
+fn is_of_files(word: &str) -> bool {
+    word.contains(['*', '?', '[', '{', '/']) || word.contains("Domain")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_and_domains_name_no_backup() {
+        for word in [
+            "*.HEIC",
+            "HomeDomain",
+            "AppDomain-org.videolan.vlc-ios",
+            "DCIM/IMG_1.HEIC",
+        ] {
+            assert!(is_of_files(word), "{word}");
+        }
+        for word in ["latest", "1a2b3c4d", "2026-11-27 22:14", "Mira's iPhone"] {
+            assert!(!is_of_files(word), "{word}");
+        }
     }
 }

@@ -64,6 +64,11 @@ impl ReadArgs {
         }
     }
 
+    /// Takes the first word away if the test says so.
+    pub fn take_word_if(&mut self, test: impl FnOnce(&str) -> bool) -> Option<String> {
+        self.named.backup.take_if(|word| test(word))
+    }
+
     /// Returns the word that names the backup.
     pub fn word(&self) -> Option<&str> {
         self.named.word()
