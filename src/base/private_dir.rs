@@ -1,6 +1,6 @@
 //! Private folders for temporary files that other users cannot read. A folder is removed when its
-//! owner is dropped, and also when the program is ordered to end at once, in which case owners are
-//! not dropped. This matters because a list of files can reveal names that an encrypted backup
+//! owner is dropped, and also when the program ends, because a thread that still runs then never
+//! drops its own. This matters because a list of files can reveal names that an encrypted backup
 //! hides.
 
 use std::path::{Path, PathBuf};
@@ -42,7 +42,9 @@ impl PrivateDir {
 
 impl Drop for PrivateDir {
     fn drop(&mut self) {
+        // The lock is held meanwhile, so that the program does not end before the folder is gone.
         let mut there = THERE.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(fs::remove_dir_all(self.0.path()));
         there.retain(|path| path != self.0.path());
     }
 }

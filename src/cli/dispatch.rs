@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use idev_backup::automation::schedule::job_state;
+use idev_backup::base::private_dir;
 
 use crate::cli::args::config::{self, Config};
 use crate::cli::args::keep::KeepArgs;
@@ -113,10 +114,13 @@ pub fn run() -> ExitCode {
     if let Some(code) = answer_hidden() {
         return ExitCode::from(code);
     }
-    match parse() {
-        Ok(cli) => ExitCode::from(output::ended(obey(cli))),
-        Err(code) => ExitCode::from(code),
-    }
+    let code = match parse() {
+        Ok(cli) => output::ended(obey(cli)),
+        Err(code) => code,
+    };
+    // A thread of the simulated phone may still be writing its list of files.
+    private_dir::remove_all();
+    ExitCode::from(code)
 }
 
 /// Runs a command for scripts and tests outside of the command line. Returns its exit code.
