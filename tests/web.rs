@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use idev_backup::base::progress::Silent;
 use idev_backup::history::everywhere::Search;
+use idev_backup::history::known_stores::{Known, KnownPhone};
 use idev_backup::history::places::Home;
 use idev_backup::simulator::{Password, PhoneConfig};
 use idev_backup::store::Store;
@@ -203,6 +204,15 @@ pub(crate) fn server(store: &Store) -> Server {
 
 pub(crate) fn server_with(store: &Store, acting: Option<Acting>) -> Server {
     let options = Options {
+        acting,
+        ..reading(store)
+    };
+    Server::start(Store::open(store.root()).unwrap(), options).unwrap()
+}
+
+/// Returns the options of pages that only read.
+fn reading(store: &Store) -> Options {
+    Options {
         search: Search {
             current: store.root().to_path_buf(),
             is_named: true,
@@ -211,9 +221,10 @@ pub(crate) fn server_with(store: &Store, acting: Option<Acting>) -> Server {
             silence_max: Duration::from_secs(5),
         },
         overdue: Duration::from_secs(7 * 86_400),
-        acting,
-    };
-    Server::start(Store::open(store.root()).unwrap(), options).unwrap()
+        repository: None,
+        copy_overdue: Duration::from_secs(7 * 86_400),
+        acting: None,
+    }
 }
 
 /// Makes a store with one backup, whose names and contents attack the pages.
@@ -644,7 +655,7 @@ fn encrypted_backups_ask_once() {
     let phone = browser.page(&format!("{}phone/{UDID}", browser.home));
     let others = links(&phone)
         .into_iter()
-        .filter(|link| link.contains("/b/") && *link != backup);
+        .filter(|link| link.contains("/b/") && !link.starts_with(&backup));
     let others: Vec<String> = others.collect();
     assert_eq!(others.len(), 1, "{others:?}");
     browser.page(&others[0]);
@@ -1027,6 +1038,54 @@ fn search_finds_everything() {
     }
 }
 
+/// Shows the copies that the notes of the store name, and the stores that are away.
+#[test]
+fn home_shows_copies_and_absent_stores() {
+    let rig = Rig::backed_up();
+    let snapshot = rig.store.snapshots().unwrap().remove(0);
+    let now: jiff::Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+    let noted = rig.store.note_copies("/nas/one", &[&snapshot], None, now);
+    noted.unwrap();
+    let why = format!("no route to {EVIL}");
+    rig.store.note_failed_push("/nas/two", why, now).unwrap();
+    let known = |path: PathBuf| Known {
+        path,
+        seen: "2026-11-20T12:00:00Z".to_owned(),
+        phones: vec![KnownPhone {
+            udid: UDID.to_owned(),
+            name: Some(format!("Ada's {EVIL}")),
+            newest: None,
+        }],
+    };
+    let here = rig.dir.path().join("here");
+    Store::create(&here).unwrap();
+    let away = rig.dir.path().join("away");
+    let mut options = reading(&rig.store);
+    options.search.known = vec![known(here.clone()), known(away.clone())];
+    options.repository = Some("/nas/two".to_owned());
+    options.copy_overdue = Duration::ZERO;
+    let server = Server::start(Store::open(rig.store.root()).unwrap(), options).unwrap();
+    let browser = Browser::start(&server.link());
+    let home = browser.page(&browser.home);
+    for words in [
+        "the newest backup is in /nas/one",
+        "no backup was pushed to /nas/two yet",
+        "overdue",
+        "no route to &lt;script&gt;",
+        "Stores that are away",
+        "The disk is not connected",
+        "Ada&#39;s &lt;script&gt;",
+    ] {
+        assert!(home.contains(words), "{words}: {home}");
+    }
+    let shown = |path: &Path| home.contains(&*path.display().to_string());
+    assert!(shown(&away) && !shown(&here), "{home}");
+    // Nothing is said where no store is away.
+    let plain = crate::web::server(&rig.store);
+    let browser = Browser::start(&plain.link());
+    assert!(!browser.page(&browser.home).contains("Stores that are away"));
+}
+
 /// Checks the pages of changes and of the report, also for the first backup of a phone.
 #[test]
 fn changes_and_reports_are_shown() {
@@ -1048,9 +1107,15 @@ fn changes_and_reports_are_shown() {
         assert!(changes.contains("Since the backup before"), "{changes}");
         assert!(changes.contains("did not change"), "{changes}");
         let phone = browser.page(&format!("{}phone/{UDID}", browser.home));
+        assert!(links(&phone).contains(&format!("{backup}/changes")));
+        assert!(
+            phone.contains("Received: ") && phone.contains("The first backup"),
+            "{phone}"
+        );
         let is_other = |link: &String| link.contains("/b/") && !link.starts_with(&backup);
         let other = links(&phone).into_iter().find(is_other).unwrap();
         let other: String = other.split('/').take(4).collect::<Vec<_>>().join("/");
+        assert!(!links(&phone).contains(&format!("{other}/changes")));
         let first = browser.page(&format!("{other}/changes"));
         assert!(first.contains("the first backup of this phone"), "{first}");
         let report = browser.page(&format!("{backup}/report"));

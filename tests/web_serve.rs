@@ -33,6 +33,8 @@ fn options_of(store: &Store) -> Options {
             silence_max: Duration::from_secs(5),
         },
         overdue: Duration::from_secs(7 * 86_400),
+        repository: None,
+        copy_overdue: Duration::from_secs(7 * 86_400),
         acting: None,
     }
 }

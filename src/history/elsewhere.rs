@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Error;
+use crate::base::time;
 use crate::base::udid::Udid;
 use crate::store::Store;
 use crate::store::copies::{FailedPush, Repository};
@@ -38,6 +39,19 @@ impl Elsewhere {
             waits_since: waits.map(|time| time.to_string()),
             failed: repository.failed.clone(),
         })
+    }
+
+    /// Says which backup of the phone the repository has.
+    pub fn words(&self) -> String {
+        let place = &self.location;
+        match (&self.date, &self.waits_since) {
+            (Some(_), None) => format!("the newest backup is in {place}"),
+            (Some(date), Some(_)) => format!(
+                "{place} has the backup that was made {}, and no newer one",
+                time::when(date)
+            ),
+            (None, _) => format!("no backup was pushed to {place} yet"),
+        }
     }
 
     /// Returns true if a backup has waited longer than `limit` for its push.

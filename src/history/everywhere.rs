@@ -198,6 +198,20 @@ fn look(candidate: &Candidate, news: &Sender<News>) -> Option<Place> {
     }
 }
 
+/// Looks at a store that was used before. Returns `None` if it is there and can be read.
+#[cfg(feature = "web")]
+pub(crate) fn absent(known: &Known) -> Option<Place> {
+    let candidate = Candidate {
+        program: OURS,
+        path: known.path.clone(),
+        current: false,
+        named: false,
+        known: Some(known.clone()),
+    };
+    let opened = Store::open(&candidate.path).and_then(|store| store.holds_something());
+    opened.err().and_then(|e| away(&candidate, &e))
+}
+
 /// Describes a place that cannot be read.
 fn away(candidate: &Candidate, error: &store::Error) -> Option<Place> {
     let place = |state, why: String| Some(candidate.clone().place(state, Some(why)));

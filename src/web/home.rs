@@ -6,16 +6,19 @@ use std::time::SystemTime;
 use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::cookie::Session;
 use super::fail::Fail;
 use super::layout::{Page, answer, encoded, t};
 use super::site::{Site, key_of, reading};
 use super::unlock::allow_form;
-use super::{form, live, next, now};
+use super::{away, form, live, next, now};
 use crate::base::time;
 use crate::base::units::{count, counted, size, span};
+use crate::history::elsewhere::Elsewhere;
 use crate::history::list::{self, Backup, Look, Overview, Phone};
+use crate::store::Snapshot;
 use crate::store::snapshot::read_report;
 
 /// Shows all phones.
@@ -37,11 +40,15 @@ pub(super) async fn page(
             @if overview.phones.is_empty() {
                 p { "There are no backups in this store yet." }
             }
+            @if let Some(trouble) = &overview.copies_trouble {
+                p.bad { "The notes about copies elsewhere cannot be read: " (t(trouble)) }
+            }
             ul.cards {
                 @for phone in &overview.phones {
                     li.card { (phone_card(&site, &overview, phone, now)) }
                 }
             }
+            (away::words(&site))
             @if site.secrets().login().is_some() {
                 form method="post" action=(site.at("/logout")) {
                     (form::check(&session))
@@ -82,7 +89,11 @@ fn overview(site: &Site, now: SystemTime) -> Result<Overview, Fail> {
         overdue: site.options().overdue,
         now,
     };
-    Ok(list::overview(site.store(), &look)?)
+    let mut overview = list::overview(site.store(), &look)?;
+    let options = site.options();
+    let (repository, limit) = (options.repository.as_deref(), options.copy_overdue);
+    overview.look_elsewhere(site.store(), repository, limit, now);
+    Ok(overview)
 }
 
 fn phone_card(site: &Site, overview: &Overview, phone: &Phone, now: SystemTime) -> Markup {
@@ -121,6 +132,11 @@ fn phone_card(site: &Site, overview: &Overview, phone: &Phone, now: SystemTime) 
                     dd { (gaps) }
                 }
             }
+            dt { "Copy elsewhere" }
+            @if phone.copies.is_empty() {
+                dd.soft { "none that this program knows of" }
+            }
+            @for copy in &phone.copies { dd { (elsewhere(copy, phone, now)) } }
             @if let Some(retired) = &phone.retired {
                 dt { "Retired" }
                 dd { (time::when(retired)) }
@@ -148,6 +164,20 @@ fn phone_card(site: &Site, overview: &Overview, phone: &Phone, now: SystemTime) 
     }
 }
 
+/// Says which backup of a phone a repository has, as the notes of the store say.
+fn elsewhere(copy: &Elsewhere, phone: &Phone, now: SystemTime) -> Markup {
+    let is_waiting = phone.copy_overdue && copy.waits_since.is_some();
+    html! {
+        bdi { (t(&copy.words())) }
+        @if let Some(age) = copy.date.as_deref().and_then(|date| age(date, now)) { " (" (age) ")" }
+        @if is_waiting { " " strong.bad { "overdue" } }
+        @if let Some(failed) = &copy.failed {
+            br;
+            span.bad { "The push failed " (time::when(&failed.time)) ": " (t(&failed.why)) }
+        }
+    }
+}
+
 /// Returns true if another process works on a phone.
 fn is_busy(site: &Site, udid: &str) -> bool {
     let udid = udid.parse();
@@ -156,15 +186,18 @@ fn is_busy(site: &Site, udid: &str) -> bool {
 
 /// Returns the number of things that the run found missing, from its report.
 fn gaps_noted(site: &Site, backup: &Backup) -> Option<Markup> {
-    let snapshots = site.snapshots().ok()?;
-    let is_it = |s: &&crate::store::Snapshot| {
-        s.udid().as_str() == backup.udid && s.id().to_string() == backup.id
-    };
-    let report = read_report(&snapshots.iter().find(is_it)?.report()?)?;
-    let gaps = report.get("missing")?.as_array()?.len() as u64;
+    let gaps = report_of(site, backup)?;
+    let gaps = gaps.get("missing")?.as_array()?.len() as u64;
     (gaps > 0).then(|| {
         html! { a href={ (backup_link(site, backup)) "#missing" } { (counted(gaps, "thing")) } }
     })
+}
+
+/// Returns the report of the run that made a backup.
+fn report_of(site: &Site, backup: &Backup) -> Option<Value> {
+    let snapshots = site.snapshots().ok()?;
+    let is_it = |s: &&Snapshot| s.udid().as_str() == backup.udid && s.id().as_str() == backup.id;
+    read_report(&snapshots.iter().find(is_it)?.report()?)
 }
 
 /// Returns the address of a listed backup.
@@ -208,6 +241,34 @@ fn encrypted(backup: &Backup) -> &'static str {
     }
 }
 
+/// Says what the run of a backup received, and links to the changes since the backup before.
+fn since_before(site: &Site, backup: &Backup, is_first: bool) -> Markup {
+    let report = report_of(site, backup);
+    let number = |name: &str| report.as_ref()?.get(name)?.as_u64();
+    let of_run = (number("received_files"), number("received_bytes"));
+    let when = backup.date.as_deref();
+    let when = when.map_or("no date".to_owned(), time::when);
+    html! {
+        p.soft {
+            @if let (Some(files), Some(bytes)) = of_run {
+                "Received: " (counted(files, "file")) " (" (size(bytes)) ")"
+                @if let Some(removed) = number("removed_files").filter(|removed| *removed > 0) {
+                    ", removed: " (count(removed))
+                }
+                ". "
+            }
+            @if is_first {
+                "The first backup of this phone here."
+            } @else {
+                a href={ (backup_link(site, backup)) "/changes" }
+                    aria-label={ "What changed since the one before, backup of " (when) } {
+                    "What changed since the one before"
+                }
+            }
+        }
+    }
+}
+
 /// Shows the backups of a phone.
 pub(super) async fn phone(
     State(site): State<Arc<Site>>,
@@ -221,7 +282,11 @@ pub(super) async fn phone(
         let mut phones = overview.phones.iter();
         let phone = phones.find(|phone| phone.udid == udid);
         let phone = phone.ok_or(Fail::NotFound("the store has no such phone"))?;
-        let backups = overview.backups.iter().filter(|b| b.udid == udid);
+        let backups: Vec<&Backup> = overview
+            .backups
+            .iter()
+            .filter(|b| b.udid == udid)
+            .collect();
         let of = udid.parse().ok().filter(|_| site.acts());
         let news = of.as_ref().map(|of| now::of_phone(&site, &session, of, ended));
         let runs = of.is_some_and(|of| site.jobs().of(&of).is_some());
@@ -230,7 +295,7 @@ pub(super) async fn phone(
         let main = html! {
             @if let Some(news) = &news { (live::part(&follow, true, news)) }
             ol.timeline reversed {
-                @for backup in backups {
+                @for (number, backup) in backups.iter().enumerate() {
                     li {
                         h2 {
                             a href=(backup_link(&site, backup)) {
@@ -247,6 +312,7 @@ pub(super) async fn phone(
                             "encrypted: " (encrypted(backup))
                         }
                         p.soft { "Checked: " (checked(backup)) }
+                        (since_before(&site, backup, number + 1 == backups.len()))
                         @if site.acts() {
                             p {
                                 a href={ (backup_link(&site, backup)) "/manage" }

@@ -8,6 +8,7 @@
 
 mod acting;
 mod attempts;
+mod away;
 mod backup;
 mod changes;
 mod contacts;

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 
 use super::acting::{Acting, Hands};
+use super::away::Stores;
 use super::changes::Changes;
 use super::contacts::People;
 use super::cookie::Secrets;
@@ -53,6 +54,10 @@ pub struct Options {
     pub search: Search,
     /// Age above which a last good backup is overdue.
     pub overdue: Duration,
+    /// The repository for copies elsewhere that the user has set up, without a password.
+    pub repository: Option<String>,
+    /// Age above which a backup that waits for its push there is overdue.
+    pub copy_overdue: Duration,
     /// The means to act; without them the pages only read.
     pub acting: Option<Acting>,
 }
@@ -67,6 +72,7 @@ pub(super) struct Site {
     hands: Option<Hands>,
     jobs: Arc<Jobs>,
     phones: Phones,
+    stores: Stores,
     streams: Arc<Semaphore>,
     secrets: Secrets,
     names: Hosts,
@@ -215,6 +221,7 @@ impl Site {
             hands: acting.map(Hands::new),
             jobs: Arc::new(Jobs::new()),
             phones: Phones::default(),
+            stores: Stores::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             secrets,
             names,
@@ -251,6 +258,10 @@ impl Site {
 
     pub(super) fn phones(&self) -> &Phones {
         &self.phones
+    }
+
+    pub(super) fn stores(&self) -> &Stores {
+        &self.stores
     }
 
     /// Returns the permits for pages that follow jobs.

@@ -8,6 +8,7 @@ use idev_backup::base::child;
 use idev_backup::web::{Options, Server};
 
 use super::pages::{self, Settings};
+use crate::cli::args::repository::CopiesArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::failure::Failure;
@@ -34,6 +35,8 @@ pub struct Open {
     #[command(flatten)]
     overdue: OverdueArgs,
     #[command(flatten)]
+    copies: CopiesArgs,
+    #[command(flatten)]
     store: StoreArgs,
 }
 
@@ -51,7 +54,7 @@ impl Open {
         let acting = (!self.read_only).then(|| pages::acting(settings));
         let options = Options {
             acting: acting.transpose()?,
-            ..pages::reading(&self.store, &self.overdue)?
+            ..pages::reading(&self.store, &self.overdue, &self.copies)?
         };
         let end = ctrl_c::end();
         let server = Server::start(store, options).map_err(|e| cannot("start the server", &e))?;

@@ -15,6 +15,7 @@ use idev_backup::web::{Acting, Error, Options, Schedule};
 use super::schedule::add::{RUNNER, environment};
 use super::setup::ParseCreate;
 use crate::cli::args::folders;
+use crate::cli::args::repository::CopiesArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::failure::Failure;
@@ -34,7 +35,11 @@ pub(crate) struct Settings<'a> {
 }
 
 /// Returns the options of pages that only read.
-pub(crate) fn reading(store: &StoreArgs, overdue: &OverdueArgs) -> Result<Options, Failure> {
+pub(crate) fn reading(
+    store: &StoreArgs,
+    overdue: &OverdueArgs,
+    copies: &CopiesArgs,
+) -> Result<Options, Failure> {
     Ok(Options {
         search: Search {
             current: store.path()?,
@@ -44,6 +49,8 @@ pub(crate) fn reading(store: &StoreArgs, overdue: &OverdueArgs) -> Result<Option
             silence_max: SILENCE_MAX,
         },
         overdue: overdue.limit(),
+        repository: copies.location()?,
+        copy_overdue: copies.copy_overdue_after,
         acting: None,
     })
 }

@@ -12,6 +12,7 @@ use idev_backup::web::{CHARS_MIN, Listen, ListenError, Options, PasswordHash, Pr
 use super::pages::{self, Settings};
 use crate::cli::args::folders;
 use crate::cli::args::password;
+use crate::cli::args::repository::CopiesArgs;
 use crate::cli::args::store::{StoreArgs, path_parser};
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::failure::Failure;
@@ -59,6 +60,8 @@ pub struct Serve {
     #[command(flatten)]
     overdue: OverdueArgs,
     #[command(flatten)]
+    copies: CopiesArgs,
+    #[command(flatten)]
     store: StoreArgs,
 }
 
@@ -81,7 +84,7 @@ impl Serve {
         let acting = (!self.read_only).then(|| pages::acting(settings));
         let options = Options {
             acting: acting.transpose()?,
-            ..pages::reading(&self.store, &self.overdue)?
+            ..pages::reading(&self.store, &self.overdue, &self.copies)?
         };
         let end = ctrl_c::end();
         let listen = self.listen()?;

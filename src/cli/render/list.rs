@@ -292,15 +292,7 @@ fn total(phone: &Phone, names: &Names) {
 
 /// Prints what is known about the copies of a phone in a repository.
 fn elsewhere(name: &str, copy: &Elsewhere, is_overdue: bool) {
-    let place = output::one_line(&copy.location);
-    let text = match (&copy.date, &copy.waits_since) {
-        (Some(_), None) => format!("Elsewhere: the newest backup is in {place}."),
-        (Some(date), Some(_)) => format!(
-            "Elsewhere: {place} has the backup that was made {}, and no newer one.",
-            time::when(date)
-        ),
-        (None, _) => format!("Elsewhere: no backup was pushed to {place} yet."),
-    };
+    let text = output::one_line(&format!("Elsewhere: {}.", copy.words()));
     let push = "Run `idev-backup repository push`.";
     match &copy.failed {
         Some(failed) => finding(
