@@ -114,6 +114,66 @@ fn create_pushes_the_new_backup() {
     assert!(ran.err.contains("Nothing to do"), "{}", ran.all());
 }
 
+/// Makes a backup from the pages of the program, which pushes it as the settings say.
+#[cfg(all(unix, feature = "web"))]
+#[test]
+fn pages_push_the_new_backup() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    let Some(elsewhere) = Elsewhere::new() else {
+        return;
+    };
+    elsewhere.run(&["create", "--push=false"], 0);
+    let mut command = program(&elsewhere.rig);
+    command
+        .args(["open", "--no-browser"])
+        .stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let mut link = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut link).unwrap();
+    let browser = crate::web::Browser::start(link.trim());
+    let home = browser.page(&browser.home);
+    let place = elsewhere.repository.display();
+    assert!(
+        home.contains(&format!("no backup was pushed to {place} yet")),
+        "{home}"
+    );
+    let phone = format!("{}phone/{UDID}", browser.home);
+    let check = crate::web_acting::check(&browser.page(&phone));
+    let origin = format!("http://{}", browser.address);
+    let started = browser.post(
+        &format!("{phone}/back-up"),
+        &format!("check={check}"),
+        &origin,
+    );
+    assert_eq!(started.status, 303, "{}", started.text());
+    let job = started.header("location");
+    let begun = Instant::now();
+    let page = loop {
+        let page = browser.page(job);
+        if page.contains("Done in ") {
+            break page;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "{page}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(
+        page.contains(&format!("Pushed to {place}: 2 backups")),
+        "{page}"
+    );
+    assert_eq!(elsewhere.number(), 2);
+    let home = browser.page(&browser.home);
+    assert!(
+        home.contains(&format!("the newest backup is in {place}")),
+        "{home}"
+    );
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn failed_push_is_a_problem() {
     let Some(elsewhere) = Elsewhere::new() else {

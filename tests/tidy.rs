@@ -36,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("repository",    &["base", "backup_format", "store", "reader", "verify", "history"]),
     // pages that show backups in a browser, and act on them
     ("web",           &["base", "device", "backup_format", "store", "reader", "content", "export", "verify", "history", "backup", "restore",
-                        "automation"]),
+                        "automation", "repository"]),
     // the simulated phone
     ("simulator",     &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use idev_backup::automation::policy::{Described, Plan};
+use idev_backup::automation::pushing::PushConditions;
 use idev_backup::automation::schedule::install::Places;
 use idev_backup::automation::schedule::job_state::Jobs;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::simulator::{Passcode, Password, PhoneConfig};
-use idev_backup::web::{Acting, Schedule, Server};
+use idev_backup::web::{Acting, Pushing, Schedule, Server};
 
 use crate::rig::*;
 use crate::web::{Answer, Browser, all_pages, get, links, server, server_with};
@@ -30,6 +31,7 @@ fn acting(rig: &Rig) -> Acting {
             may_sleep: true,
             ..Plan::default()
         },
+        push: None,
         schedule: Some(schedule(rig)),
         describe: |e| Described {
             text: e.to_string(),
@@ -138,7 +140,11 @@ struct Desk {
 
 impl Desk {
     fn at(rig: &Rig) -> Desk {
-        let server = server_with(&rig.store, Some(acting(rig)));
+        Desk::with(rig, acting(rig))
+    }
+
+    fn with(rig: &Rig, acting: Acting) -> Desk {
+        let server = server_with(&rig.store, Some(acting));
         Desk {
             browser: Browser::start(&server.link()),
             _server: server,
@@ -185,7 +191,7 @@ impl Desk {
 }
 
 /// Returns the value that the forms of a page carry.
-fn check(page: &str) -> String {
+pub(crate) fn check(page: &str) -> String {
     let pattern = regex::Regex::new("name=\"check\" value=\"([0-9a-f]{64})\"").unwrap();
     pattern.captures(page).unwrap()[1].to_owned()
 }
@@ -208,6 +214,78 @@ fn stream_until(browser: &Browser, path: &str, words: &str) -> String {
         }
         assert!(read > 0, "the stream ended: {so_far}");
     }
+}
+
+/// Pushes after a backup. A push that fails, or that the conditions delay, leaves the backup good.
+#[test]
+fn failed_push_leaves_the_backup() {
+    let rig = Rig::new();
+    let noted = rig.dir.path().join("noted");
+    let hook = if cfg!(windows) {
+        format!("findstr \"^\" >> \"{}\"", noted.display())
+    } else {
+        format!("cat >> '{}'", noted.display())
+    };
+    let mut acting = acting(&rig);
+    acting.plan.hooks.on_push_failure = Some(hook);
+    acting.push = Some(Pushing {
+        location: Some("/nas/repository".to_owned()),
+        conditions: PushConditions::default(),
+        push: Box::new(|store, token, _| {
+            assert!(!token.cancelled() && store.snapshots().unwrap().len() == 1);
+            Err(Described {
+                text: "the nas is <b>away</b>".to_owned(),
+                exit_code: 3,
+                hint: Some("switch it on".to_owned()),
+            })
+        }),
+    });
+    let desk = Desk::with(&rig, acting);
+    let page = backed_up(&desk);
+    for words in [
+        "Done in ",
+        "Problem: the push to the repository failed: the nas is &lt;b&gt;away&lt;/b&gt;",
+        "switch it on",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert_whole(&rig.current());
+    let copies = rig.store.copies().unwrap();
+    let failed = copies[0].failed.as_ref().unwrap();
+    assert_eq!(failed.why, "the nas is <b>away</b>");
+    let told = std::fs::read_to_string(&noted).unwrap();
+    assert!(
+        told.contains("on_push_failure") && told.contains("switch it on"),
+        "{told}"
+    );
+
+    let mut acting = crate::web_acting::acting(&rig);
+    acting.push = Some(Pushing {
+        location: Some("/nas/repository".to_owned()),
+        conditions: PushConditions {
+            only_if: Some("exit 3".to_owned()),
+            time_limit: WAIT_MAX,
+            ..PushConditions::default()
+        },
+        push: Box::new(|_, _, _| panic!("the conditions are against it")),
+    });
+    let page = backed_up(&Desk::with(&rig, acting));
+    assert!(
+        page.contains("Nothing was pushed elsewhere: the command"),
+        "{page}"
+    );
+    assert!(!page.contains("Problem:"), "{page}");
+}
+
+/// Makes a backup from the pages and returns the page of its job at the end.
+fn backed_up(desk: &Desk) -> String {
+    let home = desk.wait_for(&desk.browser.home, "Back up now");
+    let to = format!("{}phone/{UDID}/back-up", desk.browser.home);
+    let form = format!("check={}", check(&home));
+    let answer = desk.browser.post(&to, &form, &desk.origin());
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    let job = answer.header("location").to_owned();
+    desk.wait_for(&job, "Done in ")
 }
 
 /// Backs up a phone that asks for its passcode: pages without a script and the stream of events
@@ -407,7 +485,7 @@ fn deletion_asks_first() {
     let phone = desk.browser.page(&desk.phone());
     let backups: Vec<String> = links(&phone)
         .into_iter()
-        .filter(|link| link.contains("/b/") && !link.ends_with("/manage"))
+        .filter(|link| link.contains("/b/") && link.matches('/').count() == 3)
         .collect();
     assert_eq!(backups.len(), 2, "{backups:?}");
     let newest = desk.browser.backup();

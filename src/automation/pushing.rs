@@ -7,6 +7,7 @@ use super::hooks;
 use super::policy::local_minute;
 use crate::base::cancel::CancelToken;
 use crate::base::child;
+use crate::store::Store;
 
 /// First wait after a failed push while `watch` runs. Each later wait is twice as long.
 const WAIT_FIRST: Duration = Duration::from_secs(15 * 60);
@@ -24,7 +25,33 @@ pub struct PushConditions {
     pub time_limit: Duration,
 }
 
+/// The reason that nothing is pushed now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotNow {
+    /// Everything is in the repository and was checked, as far as the store knows.
+    NothingDue,
+    /// The conditions are against it, with the reason.
+    Against(String),
+}
+
 impl PushConditions {
+    /// Returns the reason that nothing of a store is pushed to a repository at this time. `None`
+    /// means that a push is due. If the notes cannot be read, the push itself finds out.
+    pub fn not_now(
+        &self,
+        store: &Store,
+        location: &str,
+        now: SystemTime,
+        token: &CancelToken,
+    ) -> Option<NotNow> {
+        let behind = store.not_copied(location);
+        let is_behind = !behind.is_ok_and(|phones| phones.is_empty());
+        if !is_behind && !store.copies_in(location).check_due {
+            return Some(NotNow::NothingDue);
+        }
+        self.against(now, token).map(NotNow::Against)
+    }
+
     /// Returns the reason against a push at this time. Runs the command, unless the time is
     /// against it already.
     pub fn against(&self, now: SystemTime, token: &CancelToken) -> Option<String> {

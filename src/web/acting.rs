@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex};
 use super::jobs::Job;
 use super::site::locked;
 use crate::automation::policy::{Described, Plan};
+use crate::automation::pushing::PushConditions;
 use crate::automation::schedule::When;
 use crate::automation::schedule::job_state::Jobs;
 use crate::backup;
 use crate::base::cancel::CancelToken;
 use crate::base::failure_kind::FailureKind;
+use crate::base::progress::Monitor;
 use crate::device::connector::Connector;
+use crate::repository::PushReport;
 use crate::store::Store;
 use crate::{device, history, restore, store, verify};
 
@@ -23,6 +26,8 @@ pub struct Acting {
     pub backup: backup::Options,
     /// The waits and hooks of each backup. Its conditions should allow a backup at any time.
     pub plan: Plan,
+    /// The push to a repository after each backup, if one is wanted.
+    pub push: Option<Pushing>,
     /// The jobs that the system starts, if they are known.
     pub schedule: Option<Schedule>,
     /// Describes a failure, with the program's advice.
@@ -31,6 +36,21 @@ pub struct Acting {
     pub changed: fn(&Store),
     /// Returns the command that restores the backup in a folder.
     pub restore_command: fn(&Path) -> String,
+}
+
+/// Pushes what a repository does not have yet. The token cancels it.
+pub type PushAll = Box<
+    dyn Fn(&Store, &Arc<CancelToken>, &dyn Monitor) -> Result<PushReport, Described> + Send + Sync,
+>;
+
+/// The push of backups to a repository after each backup.
+pub struct Pushing {
+    /// The place of the repository without a password, if it is known.
+    pub location: Option<String>,
+    /// Conditions of a push.
+    pub conditions: PushConditions,
+    /// Pushes the backups of a store.
+    pub push: PushAll,
 }
 
 /// Result of a change of the schedule.

@@ -51,7 +51,7 @@ mod unlock;
 mod whatsapp;
 mod work;
 
-pub use acting::{Acting, AddJob, Changed, Error, Schedule};
+pub use acting::{Acting, AddJob, Changed, Error, PushAll, Pushing, Schedule};
 pub use listen::{Listen, ListenError, Protection};
 pub use password::{CHARS_MIN, NotAHash, PasswordHash};
 pub use server::Server;

@@ -1,15 +1,19 @@
 //! The work of each job: calls of the library's own functions, and their results for people.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::acting::Hands;
+use jiff::Timestamp;
+
+use super::acting::{Hands, Pushing};
 use super::fail::Fail;
 use super::gaps;
 use super::jobs::{Ended, Job, Work};
 use super::site::Site;
-use crate::automation::policy::{Described, Outcome, Run};
+use crate::automation::policy::{self, Described, Outcome, Run};
+use crate::automation::pushing::NotNow;
 use crate::backup;
+use crate::base::progress::Monitor;
 use crate::base::secret::Secret;
 use crate::base::udid::Udid;
 use crate::base::units::{count, counted, duration, size};
@@ -18,6 +22,7 @@ use crate::history::change::{self, Chosen};
 use crate::history::delete::{self, Deleted};
 use crate::history::list::Named;
 use crate::reader::passwords::{Known, Passwords};
+use crate::repository;
 use crate::restore::{self, rehearse};
 use crate::store::Snapshot;
 use crate::verify::{self, Depth};
@@ -52,11 +57,72 @@ pub(super) fn back_up(site: &Arc<Site>, udid: &Udid, phone: String) -> Result<Ar
             monitor: job,
         };
         match run.back_up(&found) {
-            Ok(Outcome::Done(report)) => Ok(backed_up(&report)),
+            Ok(Outcome::Done(report)) => Ok(pushed(&all, hands, job, backed_up(&report))),
             Ok(Outcome::Skipped(why)) => Ok(Ended::new(true, format!("Nothing to do: {why}."))),
             Err(e) => Err(hands.describe(e)),
         }
     })
+}
+
+/// Pushes the backups to the repository if that is wanted, and adds its result to that of a backup.
+/// A push that fails is a problem, and never makes the backup fail.
+fn pushed(site: &Site, hands: &Hands, job: &Job, mut ended: Ended) -> Ended {
+    let Some(Pushing {
+        location,
+        conditions,
+        push,
+    }) = &hands.options().push
+    else {
+        return ended;
+    };
+    let store = site.store();
+    let place = location.as_deref().unwrap_or("the repository");
+    let now = SystemTime::now();
+    match conditions.not_now(store, place, now, &job.token) {
+        Some(NotNow::NothingDue) => return ended,
+        Some(NotNow::Against(why)) => {
+            let line = format!("Nothing was pushed elsewhere: {why}.");
+            ended.lines.push(line);
+            return ended;
+        }
+        None => {}
+    }
+    let problems = job.progress().problems;
+    match push(store, &job.token, job) {
+        Ok(report) => {
+            ended.good &= job.progress().problems == problems;
+            ended.lines.push(format!(
+                "Pushed to {place}: {}, {} new there.",
+                counted(report.pushed.len() as u64, "backup"),
+                size(report.bytes_added),
+            ));
+        }
+        Err(_) if job.token.cancelled() => {
+            ended.good = false;
+            let line = "Cancelled. The backup is complete; it was not pushed elsewhere.";
+            ended.lines.push(line.to_owned());
+        }
+        Err(failure) => {
+            let text = format!("the push to the repository failed: {}", failure.text);
+            let known = location.as_deref().map(|place| {
+                let now = Timestamp::try_from(now).unwrap_or_default();
+                store.note_failed_push(place, failure.text, now)
+            });
+            if let Some(Err(e)) = known {
+                job.problem(repository::Problem::NotNoted(e).into());
+            }
+            ended.good = false;
+            ended.lines.push(format!("Problem: {text}"));
+            ended.hint.clone_from(&failure.hint);
+            let told = Described {
+                text,
+                exit_code: failure.exit_code,
+                hint: failure.hint,
+            };
+            policy::tell_push_failed(told, &hands.options().plan, &job.token, job);
+        }
+    }
+    ended
 }
 
 fn backed_up(report: &backup::Report) -> Ended {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -155,7 +156,11 @@ impl RepositoryArgs {
     }
 
     /// Returns the repository for a run without a user: fails if nothing gives the password.
-    pub fn open_unattended(&self, waits: &Waits) -> Result<Restic, Failure> {
+    pub fn open_unattended(
+        &self,
+        waits: &Waits,
+        cancel: Arc<CancelToken>,
+    ) -> Result<Restic, Failure> {
         let location = self.place()?;
         let none = || Failure::Command {
             what: format!("nothing gives the password of the repository {location}"),
@@ -165,6 +170,7 @@ impl RepositoryArgs {
         };
         let password = self.given()?.ok_or_else(none)?;
         let mut access = self.access(location, password);
+        access.cancel = cancel;
         access.waits = Waits {
             silence_max: self.repository_patience,
             ..waits.clone()

@@ -142,6 +142,12 @@ impl Create {
         self.unattended.plan(self.if_older_than)
     }
 
+    /// Returns the options of the push after a backup.
+    #[cfg(feature = "web")]
+    pub(crate) fn push(&self) -> &PushAfterArgs {
+        &self.push
+    }
+
     fn password(&self) -> Result<Option<Secret>, Failure> {
         match self.password.given()? {
             None if self.ask_password => self.typed_password().map(Some),

@@ -10,18 +10,20 @@ use idev_backup::automation::policy::{Described, Plan};
 use idev_backup::automation::schedule::jobs::NewJob;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::history::everywhere::Search;
-use idev_backup::web::{Acting, Error, Options, Schedule};
+use idev_backup::web::{Acting, Error, Options, Pushing, Schedule};
 
+use super::push_after::{push, unread};
 use super::schedule::add::{RUNNER, environment};
 use super::setup::ParseCreate;
 use crate::cli::args::folders;
+use crate::cli::args::push_after::PushAfterArgs;
 use crate::cli::args::repository::CopiesArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::failure::Failure;
-use crate::cli::hints;
 use crate::cli::render::output;
 use crate::cli::render::typed::quoted;
+use crate::cli::{exit, hints};
 
 /// Time without progress after which a disk of other backups counts as silent.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -65,6 +67,7 @@ pub(crate) fn acting(settings: &Settings<'_>) -> Result<Acting, Failure> {
         yields: false,
         ..create.plan()
     };
+    let time_limit = plan.hooks.time_limit;
     Ok(Acting {
         connect: Box::new(move || {
             let connector = connection.connector_with(CancelToken::new(Arc::default()));
@@ -72,6 +75,7 @@ pub(crate) fn acting(settings: &Settings<'_>) -> Result<Acting, Failure> {
         }),
         backup: create.backup.options(),
         plan,
+        push: pushing(create.push(), time_limit),
         schedule: schedule(settings),
         describe,
         restore_command: |folder| {
@@ -79,6 +83,36 @@ pub(crate) fn acting(settings: &Settings<'_>) -> Result<Acting, Failure> {
             format!("idev-backup restore {folder}")
         },
         changed: folders::remember_contents,
+    })
+}
+
+/// Returns the push after each backup, if the settings want one.
+fn pushing(args: &PushAfterArgs, time_limit: Duration) -> Option<Pushing> {
+    if !args.is_wanted() {
+        return None;
+    }
+    let args = args.clone();
+    Some(Pushing {
+        // Without a place, the push fails and says why.
+        location: args
+            .repository
+            .0
+            .place()
+            .ok()
+            .map(|place| place.to_string()),
+        conditions: args.conditions(time_limit),
+        push: Box::new(move |store, token, monitor| {
+            let done = push(&args, store, token.clone(), monitor);
+            let done = done.and_then(|report| match report.failed {
+                0 => Ok(report),
+                _ => Err(unread(&report)),
+            });
+            done.map_err(|failure| Described {
+                text: failure.to_string(),
+                exit_code: exit::DONE_WITH_PROBLEMS,
+                hint: hints::of(&failure),
+            })
+        }),
     })
 }
 
@@ -118,7 +152,7 @@ fn describe(error: Error) -> Described {
         Error::Store(e) => hints::describe(&e.into()),
         e => Described {
             text: e.to_string(),
-            exit_code: crate::cli::exit::code(e.kind()),
+            exit_code: exit::code(e.kind()),
             hint: None,
         },
     }

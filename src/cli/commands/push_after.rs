@@ -1,11 +1,12 @@
 //! Pushes backups to the repository after `create`, and while `watch` runs. A push that fails is a
 //! problem, and never makes a backup fail.
 
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Instant, SystemTime};
 
 use idev_backup::automation::policy::{self, Described, Plan};
-use idev_backup::automation::pushing;
+use idev_backup::automation::pushing::{self, NotNow};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::progress::Monitor;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::args::push_after::PushAfterArgs;
+use crate::cli::ctrl_c::interrupt;
 use crate::cli::failure::{Failure, PushFailed};
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::{Show, Watch};
@@ -118,14 +120,15 @@ impl Pusher<'_> {
             Ok(place) => place,
             Err(e) => return self.failed(e, None, tells, &watch),
         };
-        if !self.is_behind(&place) {
-            return Attempt::Done(false);
-        }
         let conditions = self.args.conditions(self.plan.hooks.time_limit);
-        if let Some(why) = conditions.against(SystemTime::now(), self.token) {
-            return Attempt::NotNow(why);
+        let location = place.to_string();
+        match conditions.not_now(self.store, &location, SystemTime::now(), self.token) {
+            Some(NotNow::NothingDue) => return Attempt::Done(false),
+            Some(NotNow::Against(why)) => return Attempt::NotNow(why),
+            None => {}
         }
-        let done = self.push(&watch);
+        let token = CancelToken::new(interrupt());
+        let done = push(self.args, self.store, token, &watch);
         watch.finish();
         match done {
             Ok(report) => {
@@ -135,35 +138,12 @@ impl Pusher<'_> {
                     Style::People => pushed(&report),
                 }
                 if report.failed > 0 {
-                    let some = counted(report.failed, "backup");
-                    let failure = Failure::Command {
-                        what: format!("{some} could not be read as a whole"),
-                        hint: "check it with `idev-backup verify`; the next run tries again"
-                            .to_owned(),
-                    };
-                    return self.failed(failure, Some(&place), tells, &watch);
+                    return self.failed(unread(&report), Some(&place), tells, &watch);
                 }
                 Attempt::Done(watch.had_problems())
             }
             Err(e) => self.failed(e, Some(&place), tells, &watch),
         }
-    }
-
-    /// Returns true if a backup is not known to be in the repository, or if what was pushed has not
-    /// been checked. If the notes cannot be read, the push itself finds out.
-    fn is_behind(&self, place: &Location) -> bool {
-        let place = place.to_string();
-        let behind = self.store.not_copied(&place);
-        !behind.is_ok_and(|phones| phones.is_empty()) || self.store.copies_in(&place).check_due
-    }
-
-    fn push(&self, watch: &Watch<'_>) -> Result<PushReport, Failure> {
-        let restic = self.args.repository.0.open_unattended(&self.args.waits())?;
-        let how = Push {
-            after: self.args.after(),
-            ..Push::default()
-        };
-        Ok(repository::push(self.store, &restic, &how, watch)?)
     }
 
     fn failed(
@@ -200,5 +180,29 @@ impl Pusher<'_> {
             policy::tell_push_failed(described, self.plan, self.token, watch);
         }
         Attempt::Failed(kind)
+    }
+}
+
+/// Pushes what is not in the repository yet, without a user.
+pub fn push(
+    args: &PushAfterArgs,
+    store: &Store,
+    token: Arc<CancelToken>,
+    monitor: &dyn Monitor,
+) -> Result<PushReport, Failure> {
+    let restic = args.repository.0.open_unattended(&args.waits(), token)?;
+    let how = Push {
+        after: args.after(),
+        ..Push::default()
+    };
+    Ok(repository::push(store, &restic, &how, monitor)?)
+}
+
+/// Returns the failure of a push that left backups out because they could not be read.
+pub fn unread(report: &PushReport) -> Failure {
+    let some = counted(report.failed, "backup");
+    Failure::Command {
+        what: format!("{some} could not be read as a whole"),
+        hint: "check it with `idev-backup verify`; the next run tries again".to_owned(),
     }
 }
