@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use idev_backup::base::secret::Secret;
 use idev_backup::history::everywhere::Search;
 use idev_backup::history::places::Home;
 use idev_backup::store::Store;
-use idev_backup::web::{Listen, Options, PasswordHash, Protection, Server};
-use rustls::pki_types::ServerName;
+use idev_backup::web::{Certificate, Listen, Options, PasswordHash, Protection, Server};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::rig::*;
@@ -249,21 +250,10 @@ fn tls_carries_pages() {
     let (certificate, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let tls = Protection::tls(&certificate, &key).unwrap();
-    let (_server, address) = guarded(&store, &["nas.local"], tls);
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let config = Arc::new(config);
+    let tls = Certificate::read(&certificate, &key, |_| ()).unwrap();
+    let (_server, address) = guarded(&store, &["nas.local"], Protection::Tls(tls));
     let send = |request: &str| {
-        let name = ServerName::try_from("nas.local").unwrap();
-        let session = ClientConnection::new(config.clone(), name).unwrap();
-        let mut stream = StreamOwned::new(session, TcpStream::connect(&address).unwrap());
+        let mut stream = StreamOwned::new(session(made.cert.der()), connect(&address));
         stream.write_all(request.as_bytes()).unwrap();
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).ok();
@@ -294,8 +284,73 @@ fn tls_carries_pages() {
     let mut bytes = Vec::new();
     plain.read_to_end(&mut bytes).ok();
     assert!(!String::from_utf8_lossy(&bytes).contains("HTTP/1.1"));
-    assert!(Protection::tls(&key, &certificate).is_err());
-    assert!(Protection::tls(&dir.path().join("absent"), &key).is_err());
+    assert!(Certificate::read(&key, &certificate, |_| ()).is_err());
+    let absent = dir.path().join("absent");
+    assert!(Certificate::read(&absent, &key, |_| ()).is_err());
+}
+
+/// Uses a renewed certificate for new connections, and keeps the last one if it cannot be used.
+#[test]
+fn renewed_certificate_is_used() {
+    static PROBLEMS: AtomicUsize = AtomicUsize::new(0);
+    let dir = room();
+    let (store, _) = hostile(dir.path());
+    let (certificate, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(vec!["nas.local".to_owned()]).unwrap();
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        made.cert.der().clone()
+    };
+    let first = renew();
+    let tls = Certificate::read(&certificate, &key, |_| {
+        PROBLEMS.fetch_add(1, Ordering::SeqCst);
+    });
+    let (_server, address) = guarded(&store, &["nas.local"], Protection::Tls(tls.unwrap()));
+    // Only a server with this certificate can answer.
+    let answers = |certificate: &CertificateDer<'static>| {
+        let mut stream = StreamOwned::new(session(certificate), connect(&address));
+        let sent = stream.write_all(get("/login", &[("Host", "nas.local")]).as_bytes());
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).ok();
+        sent.is_ok() && String::from_utf8_lossy(&bytes).starts_with("HTTP/1.1 200")
+    };
+    let wait_for = |wanted: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !wanted() {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    assert!(answers(&first));
+    std::fs::write(&certificate, "no certificate").unwrap();
+    wait_for(&|| PROBLEMS.load(Ordering::SeqCst) > 0);
+    assert!(answers(&first));
+    let second = renew();
+    assert!(first != second);
+    wait_for(&|| answers(&second));
+    assert!(!answers(&first));
+}
+
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    let limit = Some(Duration::from_secs(60));
+    stream.set_read_timeout(limit).unwrap();
+    stream
+}
+
+/// Returns the session of a browser that trusts this certificate only.
+fn session(certificate: &CertificateDer<'static>) -> ClientConnection {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("nas.local").unwrap();
+    ClientConnection::new(Arc::new(config), name).unwrap()
 }
 
 /// Sends 200 requests at once beside a hundred connections that never finish their request: all are
@@ -561,6 +616,49 @@ fn program_refuses_open_servers() {
         &["--certificate", absent, "--key", absent],
         "cannot use the certificate",
     );
+    refused(&["--certificate", absent], "serve.key");
+    refused(&["--key", absent], "serve.certificate");
+    let both = ["--certificate", absent, "--key", absent];
+    let both = [&both[..], &["--behind-proxy", "127.0.0.1"]].concat();
+    refused(&both, "leave one of them out");
+    // The same options from the config file.
+    for (key, value) in [
+        ("serve.behind-proxy", "127.0.0.1,::1"),
+        ("serve.hostname", "backups.example.org,nas"),
+        ("serve.listen", "127.0.0.1:0"),
+    ] {
+        let mut command = program::program(&rig);
+        let set = command
+            .args(["config", "set", key, value])
+            .output()
+            .unwrap();
+        assert!(set.status.success(), "{set:?}");
+    }
+    refused(
+        &["--certificate", absent, "--key", absent],
+        "leave one of them out",
+    );
+    let first = |arguments: &[&str]| {
+        let mut command = run(arguments);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        line
+    };
+    assert_eq!(first(&[]), "https://backups.example.org/\n");
+    assert_eq!(first(&["--hostname", "other"]), "https://other/\n");
+    for key in ["serve.behind-proxy", "serve.hostname"] {
+        let mut command = program::program(&rig);
+        let unset = command.args(["config", "unset", key]).output().unwrap();
+        assert!(unset.status.success(), "{unset:?}");
+    }
     let mut child = run(&["--listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

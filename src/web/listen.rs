@@ -2,15 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::sync::Arc;
-
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::password::PasswordHash;
+use super::tls::Certificate;
 
 /// Address, names and protection of a server.
 pub struct Listen {
@@ -29,7 +23,7 @@ pub enum Protection {
     /// Nothing: the server is reached from this computer only.
     Nothing,
     /// TLS of the server itself.
-    Tls(Arc<ServerConfig>),
+    Tls(Certificate),
     /// A proxy with one of these addresses, which speaks TLS to the browsers.
     Proxy(Vec<IpAddr>),
 }
@@ -66,32 +60,6 @@ pub enum ListenError {
         #[source]
         cause: io::Error,
     },
-}
-
-impl Protection {
-    /// Reads a certificate with its chain, and its key, from files in PEM.
-    pub fn tls(certificate: &Path, key: &Path) -> Result<Protection, ListenError> {
-        let failed = |why: String| ListenError::Certificate {
-            certificate: certificate.display().to_string(),
-            key: key.display().to_string(),
-            why,
-        };
-        let chain = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|e| failed(e.to_string()))?;
-        let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| failed(e.to_string()))?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| {
-                builder
-                    .with_no_client_auth()
-                    .with_single_cert(chain, secret)
-            });
-        let mut config = config.map_err(|e| failed(e.to_string()))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Protection::Tls(Arc::new(config)))
-    }
 }
 
 impl Listen {

@@ -32,6 +32,7 @@ use super::layout::{ICON, ICON_PATH, STYLE, STYLE_PATH};
 use super::listen::{Hosts, Listen, ListenError, Protection};
 use super::login::{self, Login};
 use super::site::{Options, Site, locked};
+use super::tls::Certificate;
 use super::{
     attempts, backup, changes, contacts, files, home, live, manage, messages, more, notes, photos,
     places, query, raw, records, report, schedule, search, unlock, whatsapp,
@@ -50,6 +51,8 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 const READERS_MAX: usize = 16;
 /// Time between looks for passwords and backups that were not used for long.
 const SWEEP: Duration = Duration::from_secs(20);
+/// Time between looks for a renewed certificate.
+const RENEW: Duration = Duration::from_secs(2);
 /// Time between looks at the flag that ends the server.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -93,7 +96,7 @@ impl Server {
         let site = Site::new(store, options, secrets, names);
         let (proxies, tls) = match listen.protection {
             Protection::Nothing => (Vec::new(), None),
-            Protection::Tls(config) => (Vec::new(), Some(TlsAcceptor::from(config))),
+            Protection::Tls(certificate) => (Vec::new(), Some(Arc::new(certificate))),
             Protection::Proxy(proxies) => (proxies, None),
         };
         Server::run(listener, site.behind(proxies), tls).map_err(failed)
@@ -102,7 +105,7 @@ impl Server {
     fn run(
         listener: std::net::TcpListener,
         site: Site,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Arc<Certificate>>,
     ) -> io::Result<Server> {
         let address = listener.local_addr()?;
         let site = Arc::new(site);
@@ -118,6 +121,9 @@ impl Server {
             TcpListener::from_std(listener)?
         };
         let proxies = site.proxies().to_vec();
+        if let Some(tls) = &tls {
+            runtime.spawn(renew(tls.clone()));
+        }
         runtime.spawn(accept(listener, router(&site), tls, proxies));
         runtime.spawn(sweep(site.clone()));
         Ok(Server {
@@ -192,7 +198,7 @@ fn place_of(scheme: &str, at: SocketAddr, names: &[String], is_proxied: bool) ->
 async fn accept(
     listener: TcpListener,
     router: Router,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Certificate>>,
     proxies: Vec<IpAddr>,
 ) {
     let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -211,6 +217,7 @@ async fn accept(
             match tls {
                 None => serve(stream, peer.ip(), router).await,
                 Some(tls) => {
+                    let tls = TlsAcceptor::from(tls.config());
                     let shaken = tokio::time::timeout(HEAD_MAX, tls.accept(stream)).await;
                     if let Ok(Ok(stream)) = shaken {
                         serve(stream, peer.ip(), router).await;
@@ -303,6 +310,15 @@ async fn sweep(site: Arc<Site>) {
         tokio::task::spawn_blocking(move || site.forget_unused())
             .await
             .ok();
+    }
+}
+
+/// Reads a renewed certificate, so that the server need not start again.
+async fn renew(tls: Arc<Certificate>) {
+    loop {
+        tokio::time::sleep(RENEW).await;
+        let tls = tls.clone();
+        tokio::task::spawn_blocking(move || tls.renew()).await.ok();
     }
 }
 

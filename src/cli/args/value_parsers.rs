@@ -38,6 +38,17 @@ pub fn topic(text: &str) -> Result<String, String> {
     ))
 }
 
+/// Parses a host name by which browsers address a server.
+pub fn host_name(text: &str) -> Result<String, String> {
+    let is_right = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    if !text.is_empty() && text.chars().all(is_right) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{text:?} is not a host name, such as backups.example.org"
+    ))
+}
+
 /// Default of `--patience`: longer than the 30 minutes for which a phone waits for its passcode.
 pub const PATIENCE: &str = "31m";
 

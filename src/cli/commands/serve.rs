@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use idev_backup::store::disk;
-use idev_backup::web::{CHARS_MIN, Listen, ListenError, Options, PasswordHash, Protection, Server};
+use idev_backup::web::{
+    CHARS_MIN, Certificate, Listen, ListenError, Options, PasswordHash, Protection, Server,
+};
 
 use super::pages::{self, Settings};
 use crate::cli::args::folders;
@@ -15,6 +17,7 @@ use crate::cli::args::password;
 use crate::cli::args::repository::CopiesArgs;
 use crate::cli::args::store::{StoreArgs, path_parser};
 use crate::cli::args::unattended::OverdueArgs;
+use crate::cli::args::value_parsers::host_name;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::{ctrl_c, exit};
@@ -31,20 +34,30 @@ use crate::cli::{ctrl_c, exit};
 #[command(verbatim_doc_comment)]
 pub struct Serve {
     /// Listen on this address
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8300")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "IDEV_BACKUP_SERVE_LISTEN",
+        default_value = "127.0.0.1:8300"
+    )]
     listen: SocketAddr,
     /// Speak TLS with this certificate and its chain, in PEM
-    #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "behind_proxy", value_parser = path_parser())]
+    #[arg(long, value_name = "FILE", env = "IDEV_BACKUP_SERVE_CERTIFICATE", value_parser = path_parser())]
     certificate: Option<PathBuf>,
     /// The key of the certificate, in PEM
-    #[arg(long, value_name = "FILE", requires = "certificate", value_parser = path_parser())]
+    #[arg(long, value_name = "FILE", env = "IDEV_BACKUP_SERVE_KEY", value_parser = path_parser())]
     key: Option<PathBuf>,
     /// Take requests only from a proxy at this address, which speaks TLS to the browsers; may be
     /// repeated
-    #[arg(long, value_name = "ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "IDEV_BACKUP_SERVE_BEHIND_PROXY",
+        value_delimiter = ','
+    )]
     behind_proxy: Vec<IpAddr>,
     /// A name by which browsers address the server; may be repeated
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", env = "IDEV_BACKUP_SERVE_HOSTNAME", value_delimiter = ',', value_parser = host_name)]
     hostname: Vec<String>,
     /// Ask for a new password, keep its hash, and end; without a terminal, read it from standard
     /// input
@@ -52,10 +65,10 @@ pub struct Serve {
     set_password: bool,
     /// The file with the hash of the password [default: serve-password in the program's
     /// configuration folder]
-    #[arg(long, value_name = "FILE", value_parser = path_parser())]
+    #[arg(long, value_name = "FILE", env = "IDEV_BACKUP_SERVE_PASSWORD_HASH", value_parser = path_parser())]
     password_hash: Option<PathBuf>,
     /// Show the backups only: the pages have no actions
-    #[arg(long)]
+    #[arg(long, env = "IDEV_BACKUP_SERVE_READ_ONLY")]
     read_only: bool,
     #[command(flatten)]
     overdue: OverdueArgs,
@@ -110,10 +123,34 @@ impl Serve {
     }
 
     fn listen(&self) -> Result<Listen, Failure> {
-        let protection = match (&self.certificate, &self.key) {
-            (Some(certificate), Some(key)) => Protection::tls(certificate, key).map_err(refused)?,
-            _ if !self.behind_proxy.is_empty() => Protection::Proxy(self.behind_proxy.clone()),
-            _ => Protection::Nothing,
+        let proxies = self.behind_proxy.clone();
+        let protection = match (&self.certificate, &self.key, proxies.is_empty()) {
+            (Some(certificate), Some(key), true) => {
+                let read = Certificate::read(certificate, key, not_renewed);
+                Protection::Tls(read.map_err(refused)?)
+            }
+            (None, None, true) => Protection::Nothing,
+            (None, None, false) => Protection::Proxy(proxies),
+            (Some(_), None, _) => {
+                return Err(contradiction(
+                    "a certificate is named, and its key is not",
+                    "name the key too, with --key or the setting serve.key",
+                ));
+            }
+            (None, Some(_), _) => {
+                return Err(contradiction(
+                    "a key is named, and its certificate is not",
+                    "name the certificate too, with --certificate or the setting \
+                    serve.certificate",
+                ));
+            }
+            (Some(_), Some(_), false) => {
+                return Err(contradiction(
+                    "both a certificate and a proxy are named, and only one of them speaks TLS to \
+                    the browsers",
+                    "leave one of them out; `idev-backup config show` names the settings",
+                ));
+            }
         };
         Ok(Listen {
             address: self.listen,
@@ -179,6 +216,20 @@ fn kept_password(file: &Path) -> Result<Option<PasswordHash>, Failure> {
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(unusable(e.to_string())),
+    }
+}
+
+/// Reports a renewed certificate that cannot be used.
+fn not_renewed(error: &ListenError) {
+    output::tell(&format!(
+        "problem: {error}; the server keeps the last certificate"
+    ));
+}
+
+fn contradiction(what: &str, hint: &str) -> Failure {
+    Failure::Command {
+        what: what.to_owned(),
+        hint: hint.to_owned(),
     }
 }
 

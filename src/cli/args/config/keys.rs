@@ -14,6 +14,12 @@ pub(crate) enum Form {
     Level,
     Way,
     Address,
+    /// An address with a port.
+    Socket,
+    /// Addresses without a port, as a list.
+    Computers,
+    /// Host names, as a list.
+    Hosts,
     /// Topics of `doctor`, as a list.
     Topics,
     /// A duration; a number counts minutes.
@@ -111,6 +117,14 @@ pub(crate) const KEYS: &[Key] = &[
         twice as long before each further one"),
     key("repository.overdue-after", Form::Span, "report a backup as overdue if it waits longer \
         than this for its push"),
+    key("serve.listen", Form::Socket, "listen on this address"),
+    key("serve.certificate", Form::Place, "speak TLS with this certificate and its chain, in PEM"),
+    key("serve.key", Form::Place, "the key of the certificate, in PEM"),
+    key("serve.behind-proxy", Form::Computers, "take requests only from proxies at these \
+        addresses, which speak TLS to the browsers"),
+    key("serve.hostname", Form::Hosts, "names by which browsers address the server"),
+    key("serve.password-hash", Form::Place, "the file with the hash of the password"),
+    key("serve.read-only", Form::Flag, "show the backups only: the pages have no actions"),
     key("log.file", Form::Place, "also append everything printed to stderr to this file"),
     key("log.level", Form::Level, "write only lines of this severity and above to the log: error, \
         warning or info"),
@@ -147,10 +161,10 @@ pub(crate) fn literal(name: &str, value: &str) -> String {
     match key.map(|key| key.form) {
         Some(Form::Flag) if ["true", "false"].contains(&value) => value.to_owned(),
         Some(Form::Number(..) | Form::Patience) if value.parse::<i64>().is_ok() => value.to_owned(),
-        Some(Form::Topics) => {
-            let topics = value.split(',').map(str::trim);
-            let topics = topics.filter(|topic| !topic.is_empty());
-            toml_edit::Value::from_iter(topics).to_string()
+        Some(Form::Topics | Form::Computers | Form::Hosts) => {
+            let items = value.split(',').map(str::trim);
+            let items = items.filter(|item| !item.is_empty());
+            toml_edit::Value::from_iter(items).to_string()
         }
         _ => toml_edit::Value::from(value).to_string(),
     }

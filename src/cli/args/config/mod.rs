@@ -216,6 +216,20 @@ mod tests {
                 "topics",
             ),
             ("[doctor]\nignore = 'lock'", 2, "a list", "topics"),
+            ("[serve]\nlisten = '0.0.0.0'", 2, "8443", "address"),
+            ("[serve]\nhostname = 'a'", 2, "a list of names", "browsers"),
+            (
+                "[serve]\nhostname = ['a,b']",
+                2,
+                "not a host name",
+                "browsers",
+            ),
+            (
+                "[serve]\nbehind-proxy = ['nas']",
+                2,
+                "not an address",
+                "proxies",
+            ),
             ("[log]\nlevel = 'loud'", 2, "\"warning\"", "error"),
         ] {
             let told = told(text);
@@ -269,6 +283,9 @@ mod tests {
                 Form::Address => "'192.168.1.20'",
                 Form::Patience => "'31m'",
                 Form::Topics => "['encryption', 'verified']",
+                Form::Socket => "'[::]:8443'",
+                Form::Computers => "['127.0.0.1', '::1']",
+                Form::Hosts => "['nas.local', 'nas']",
             };
             text += &format!("{leaf} = {value}\n");
         }

@@ -1,6 +1,7 @@
 //! Reads the values of a config file, and finds every mistake.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use idev_backup::automation::conditions::Hours;
@@ -204,6 +205,21 @@ impl Reader<'_> {
     }
 }
 
+/// Returns the items of a list, with commas between them.
+fn items(
+    value: &DeValue<'_>,
+    expected: &str,
+    parse: impl Fn(&str) -> Result<String, String>,
+) -> Result<String, String> {
+    let wrong = || format!("expected a list of {expected}");
+    let list = value.as_array().ok_or_else(wrong)?;
+    let items = list.iter().map(|item| {
+        let text = item.get_ref().as_str();
+        parse(text.ok_or_else(wrong)?)
+    });
+    Ok(items.collect::<Result<Vec<_>, _>>()?.join(","))
+}
+
 /// Returns a value as a user would type it for the flag.
 fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
     let value = value.get_ref();
@@ -266,18 +282,21 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
             Ok(text) if ["error", "warning", "info"].contains(&text) => Ok(text.to_owned()),
             _ => Err("expected \"error\", \"warning\" or \"info\"".to_owned()),
         },
-        Form::Topics => {
-            let list = value.as_array();
-            let list = list.ok_or("expected a list of topics: [\"encryption\"]")?;
-            let mut topics = Vec::new();
-            for topic in list {
-                let text = topic.get_ref().as_str();
-                topics.push(value_parsers::topic(
-                    text.ok_or("expected topics in quotes")?,
-                )?);
-            }
-            Ok(topics.join(","))
-        }
+        Form::Socket => match text()?.parse::<SocketAddr>() {
+            Ok(address) => Ok(address.to_string()),
+            Err(_) => Err("expected an address with its port: \"0.0.0.0:8443\"".to_owned()),
+        },
+        Form::Topics => items(value, "topics: [\"encryption\"]", value_parsers::topic),
+        Form::Computers => items(value, "addresses: [\"127.0.0.1\"]", |text| {
+            let address = text.parse::<IpAddr>();
+            let address = address.map_err(|_| format!("{text:?} is not an address"))?;
+            Ok(address.to_string())
+        }),
+        Form::Hosts => items(
+            value,
+            "names: [\"backups.example.org\"]",
+            value_parsers::host_name,
+        ),
         Form::Way => match text() {
             Ok(text) if ["usbmuxd", "usb", "network"].contains(&text) => Ok(text.to_owned()),
             _ => Err("expected \"usbmuxd\", \"usb\" or \"network\"".to_owned()),

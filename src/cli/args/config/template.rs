@@ -32,6 +32,10 @@ const SECTIONS: &[(&str, &str)] = &[
         "Copies elsewhere, for `idev-backup repository`. Logins of storages belong into the \
         variables that restic reads.",
     ),
+    (
+        "serve",
+        "The pages of `idev-backup serve`. The password is set by `idev-backup serve --set-password`.",
+    ),
     ("log", "A log for unattended jobs."),
 ];
 
@@ -97,6 +101,16 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("repository.retry", "5"),
     ("repository.retry-wait", "\"1m\""),
     ("repository.overdue-after", "\"7d\""),
+    ("serve.listen", "\"127.0.0.1:8300\""),
+    ("serve.certificate", "\"/etc/ssl/private/fullchain.pem\""),
+    ("serve.key", "\"/etc/ssl/private/privkey.pem\""),
+    ("serve.behind-proxy", "[\"127.0.0.1\"]"),
+    ("serve.hostname", "[\"backups.example.org\"]"),
+    (
+        "serve.password-hash",
+        "\"~/.config/idev-backup/serve-password\"",
+    ),
+    ("serve.read-only", "false"),
     ("log.file", "\"~/idev-backup.log\""),
     ("log.level", "\"info\""),
 ];
