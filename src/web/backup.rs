@@ -13,6 +13,7 @@ use super::home::checked;
 use super::layout::{Page, answer, bar, encoded, t};
 use super::site::{Opened, Site, reading};
 use super::sums::{self, Known};
+use super::treemap;
 use crate::base::time;
 use crate::base::units::{count, counted, size};
 use crate::history::list;
@@ -190,6 +191,7 @@ fn whole(sums: &Known) -> Markup {
                     ul { @for gap in missing.iter() { li { (t(&gaps::words(gap))) } } }
                 }
             }
+            (treemap::picture(usage, APPS_SHOWN))
             section aria-labelledby="kinds" {
                 h2 id="kinds" { "By kind" }
                 table.bars {
@@ -224,7 +226,11 @@ fn whole(sums: &Known) -> Markup {
                         }
                     }
                     @if usage.apps.len() > APPS_SHOWN {
-                        p.soft { "and " (counted((usage.apps.len() - APPS_SHOWN) as u64, "smaller app")) }
+                        @let others = &usage.apps[APPS_SHOWN..];
+                        p.soft {
+                            "and " (counted(others.len() as u64, "smaller app")) ", "
+                            (size(others.iter().map(|app| app.sum.bytes).sum()))
+                        }
                     }
                 }
             }

@@ -48,6 +48,7 @@ mod server;
 mod site;
 mod sums;
 mod tls;
+mod treemap;
 mod unlock;
 mod whatsapp;
 mod work;
