@@ -2,9 +2,9 @@
 """Measures the pages of `open`: first views of large backups, files against a plain file server,
 and the start of a store with 90 snapshots.
 
-    python3 tests/bench/pages.py target/release/idev-backup [--on DIR] [first] [files] [start]
+    python3 tests/bench/pages.py target/release/idev-backup [--on DIR] [first] [files] [encrypted] [start]
 
-`first` makes a backup of 1,000,000 files and 1,000,000 messages, and one of 100,000 photos. Prints
+`encrypted` needs the Python package `cryptography`. `first` makes a backup of 1,000,000 files and 1,000,000 messages, and one of 100,000 photos. Prints
 Markdown. Times depend on the machine; those of `files` are ratios.
 """
 
@@ -59,6 +59,15 @@ class Pages:
         if answer.status not in (200, 206):
             sys.exit(f"{path}: {answer.status} {self.body[:2000]}")
         return time.monotonic() - begun
+
+    def unlock(self, backup):
+        """Gives the password of an encrypted backup."""
+        headers = {**self.cookie, "Host": self.host, "Origin": f"http://{self.host}", "Content-Type": "application/x-www-form-urlencoded"}
+        self.connection.request("POST", f"{backup}/unlock", "password=password", headers)
+        answer = self.connection.getresponse()
+        answer.read()
+        if answer.status != 303:
+            sys.exit(f"{backup}/unlock: {answer.status}")
 
     def backup(self, udid, number=0):
         """Returns the address of a backup, as the program makes it."""
@@ -221,6 +230,59 @@ def first(ours, folder, runs):
         print(f"| {name} | {min(begun) * 1000:.0f} | {min(cost) * 1000:.0f} | {min(again) * 1000:.0f} | {peak} MiB |", flush=True)
 
 
+def plain_server(folder):
+    """Starts Python's file server: a process of its own, since a thread would share the interpreter with the client."""
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--protocol", "HTTP/1.1", "--directory", str(folder)]
+    return port, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def all_of(host, paths, headers):
+    """Fetches files over one connection. Returns the seconds and the bytes."""
+    connection, begun, length = http.client.HTTPConnection(host, timeout=600), time.monotonic(), 0
+    for path in paths:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        while chunk := answer.read(1 << 20):
+            length += len(chunk)
+    return time.monotonic() - begun, length
+
+
+def encrypted(ours, folder, runs):
+    """Compares downloads from an encrypted backup with Python's file server on the decrypted bytes."""
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    print("\n### Files that are decrypted, against Python's file server on the plaintext\n")
+    print("| | ours | plain | ratio of rates |\n|---|---|---|---|")
+    for what, udid, number, size in (("1,000 files of 30 KB", UDIDS[0], 1000, 30_000), ("a file of 512 MiB", UDIDS[1], 1, 512 << 20)):
+        store = new_store(folder / udid)
+        maker = [sys.executable, str(Path(__file__).with_name("encrypted.py")), str(store / udid), str(number), str(size)]
+        made = [line.split() for line in subprocess.check_output(maker, text=True).splitlines()]
+        texts = folder / udid / "plain"
+        texts.mkdir()
+        for place, key, _ in made:
+            decryptor = Cipher(algorithms.AES(bytes.fromhex(key)), modes.CBC(bytes(16))).decryptor()
+            text = decryptor.update((store / udid / place).read_bytes())
+            (texts / place.split("/")[1]).write_bytes(text[:size])
+        port, plain = plain_server(texts)
+        pages = Pages(ours, store)
+        address = pages.backup(udid)
+        pages.unlock(address)
+        names = [place.split("/")[1] for place, _, _ in made]
+        pages.get(f"{address}/download/{names[0]}")
+        assert pages.body == (texts / names[0]).read_bytes()
+        ours_, others = [], []
+        for _ in range(runs):
+            ours_.append(all_of(pages.host, [f"{address}/download/{name}" for name in names], pages.cookie))
+            others.append(all_of(f"127.0.0.1:{port}", [f"/{name}" for name in names], {}))
+        assert {length for _, length in ours_} == {length for _, length in others}
+        one, other = min(ours_)[0], min(others)[0]
+        print(f"| {what} | {one:.2f} s | {other:.2f} s | {other / one:.2f} |", flush=True)
+        pages.end()
+        plain.terminate()
+        plain.wait()
+
+
 def files(ours, folder, runs):
     """Compares thumbnails and a large download with Python's own file server, on the same bytes."""
     store = new_store(folder)
@@ -237,22 +299,9 @@ def files(ours, folder, runs):
     source.write_bytes(b"\0\0\0\x20ftypisom" + os.urandom(1 << 20) * 2048)
     store_file(backup, "CameraRollDomain", "Media/DCIM/999APPLE/IMG_9999.MOV", source)
     film = hashlib.sha1(b"CameraRollDomain-Media/DCIM/999APPLE/IMG_9999.MOV").hexdigest()
-    # A process of its own: a thread would share the interpreter with the client.
-    port = free_port()
-    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--protocol", "HTTP/1.1", "--directory", str(backup)]
-    plain = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    port, plain = plain_server(backup)
     pages = Pages(ours, store)
     address = pages.backup(UDIDS[0])
-
-    def all_of(host, paths, headers):
-        connection, begun, length = http.client.HTTPConnection(host, timeout=600), time.monotonic(), 0
-        for path in paths:
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            while chunk := answer.read(1 << 20):
-                length += len(chunk)
-        return time.monotonic() - begun, length
-
     print("\n### Files, against Python's file server on the same bytes\n")
     print("| | ours | plain | ratio of rates |\n|---|---|---|---|")
     for what, of in (("1,000 thumbnails of 30 KB", names), ("a video of 2 GiB", [film])):
@@ -292,7 +341,7 @@ def start(ours, folder, runs):
 
 
 def main():
-    parts = {"first": first, "files": files, "start": start}
+    parts = {"first": first, "files": files, "encrypted": encrypted, "start": start}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ours", type=lambda path: Path(path).resolve(strict=True))
     parser.add_argument("parts", nargs="*", choices=[*parts, []])
