@@ -441,3 +441,30 @@ fn parts_keep_their_order() {
         .collect();
     assert_eq!(names, ["IMG_0043.png", "before and after", "IMG_0044.png"]);
 }
+
+/// Has two messages answer each other, and a third one itself: each quotes the other once.
+#[test]
+fn replies_in_a_cycle_end() {
+    let dir = rig::room();
+    let backup = dir.path().join("backup");
+    let sql = "UPDATE message SET thread_originator_guid = (SELECT m.guid FROM message m
+                   WHERE m.ROWID = CASE message.ROWID WHEN 1 THEN 2 WHEN 2 THEN 1 ELSE 3 END)
+               WHERE ROWID IN (1, 2, 3)";
+    changed(&phone("18.6.2"), "sms.db", sql, false).write(&backup);
+    let opened = Backup::open(&backup, &NoPasswords).unwrap();
+    let messages = Messages::open(&opened).unwrap();
+    let mut found = BTreeMap::new();
+    for chat in &messages.chats().unwrap() {
+        let each = |message: idev_backup::content::messages::Message| {
+            let quote = message.reply_to.and_then(|reply| reply.quote);
+            found.insert(message.id, (message.text, quote.and_then(|one| one.text)));
+            true
+        };
+        messages
+            .each(Which::Of(chat), &Period::default(), each)
+            .unwrap();
+    }
+    let (one, other, third) = (&found[&1], &found[&2], &found[&3]);
+    assert!(one.0.is_some() && other.0.is_some() && third.0.is_some());
+    assert_eq!((&one.1, &other.1, &third.1), (&other.0, &one.0, &third.0));
+}
