@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """Judges repositories: restic itself checks and restores what we pushed, on real servers.
 
-    python3 tests/peers/repository.py target/release/idev-backup [--all]
+    python3 tests/peers/repository.py target/release/idev-backup [SCENE...]
 
-Servers on the loopback network: `rclone serve restic --append-only`, sshd, and moto as S3. Pushes
-are killed at 20 random moments, with `--all` at 100; two run at once, and one beside `restic prune`.
-Needs restic, rclone, openssh-server and python3-venv. moto (requirements-repository.txt) is
-installed below target/peers. IDEV_BACKUP_TEST_SEED selects the moments.
+Servers on the loopback network: `rclone serve restic --append-only`, sshd, and moto as S3. At
+random moments a push, a forget or a prune loses our program, restic or its connection:
+IDEV_BACKUP_REPOSITORY_KILLS says how often (9), and IDEV_BACKUP_TEST_SEED selects the moments. Two
+pushes run at once, and one beside `restic prune`. Needs restic, rclone, openssh-server and
+python3-venv. moto (requirements-repository.txt) is installed below target/peers. A SCENE is a word
+in the name of a scene.
 """
 
+import contextlib
+import ctypes
 import json
 import os
 import random
@@ -17,11 +21,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
 
-from run import HERE, WORK, Phone, Report, check, run
+from run import HERE, WORK, Failed, Phone, Report, check, run
 
 VENV = WORK / "venv-repository"
 UDID = "00008130-001A2B3C4D5E6F70"
@@ -51,6 +56,98 @@ class Server:
     def __exit__(self, *_):
         os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait(timeout=20)
+
+
+class Proxy:
+    """Passes connections on to a port of this computer, until it is told to cut them."""
+
+    def __init__(self, port, to):
+        self.port, self.to = port, to
+        self.is_open, self.wires = True, []
+
+    def __enter__(self):
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self.listen, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        self.cut()
+
+    def listen(self):
+        while True:
+            try:
+                wire, _ = self.listener.accept()
+            except OSError:
+                return
+            if not self.is_open:
+                wire.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", self.to))
+            self.wires += [wire, server]
+            for one, other in ((wire, server), (server, wire)):
+                threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
+
+    def carry(self, one, other):
+        try:
+            while block := one.recv(1 << 16):
+                other.sendall(block)
+        except OSError:
+            pass  # It was cut.
+        for wire in (one, other):
+            wire.close()
+
+    def cut(self):
+        """Cuts all connections, and takes no further ones."""
+        self.is_open = False
+        for wire in self.wires:
+            try:
+                wire.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # It has ended.
+        self.wires.clear()
+
+    def accept(self):
+        self.is_open = True
+
+
+def timed(act):
+    begun = time.monotonic()
+    act()
+    return time.monotonic() - begun
+
+
+def children_of(pid):
+    done = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in done.stdout.split()]
+
+
+def kill(pid, how):
+    try:
+        os.kill(pid, how)
+    except ProcessLookupError:
+        pass  # It has ended.
+
+
+def wait_for_end(pids):
+    deadline = time.monotonic() + 60
+    while any(is_running(pid) for pid in pids):
+        check(time.monotonic() < deadline, "a restic without a parent does not end")
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        # The orphans are ours: where nobody took their status, restic would think that they run.
+        return os.waitpid(pid, os.WNOHANG)[0] == 0
+    except ChildProcessError:
+        return Path(f"/proc/{pid}").exists()
+
+
+def adopt_orphans():
+    """Makes this process the parent of processes whose parents have ended."""
+    PR_SET_CHILD_SUBREAPER = 36
+    check(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0, "the kernel does not give us orphans")
 
 
 def free_port():
@@ -128,8 +225,8 @@ class Judge:
         check(said["present"] == len(self.backups()) and not said["pushed"], f"the second push did something: {said}")
 
 
-def scenes(judge, report, kills):
-    stage = judge.stage
+def scenes(judge, report, kills, chosen):
+    stage, servers, refused = judge.stage, contextlib.ExitStack(), []
 
     def folder():
         judge.use(stage / "folder")
@@ -158,12 +255,19 @@ def scenes(judge, report, kills):
         served = stage / "rest"
         served.mkdir()
         rclone = ["rclone", "serve", "restic", "--append-only", "--addr", f"127.0.0.1:{port}", served]
-        with Server(port, *rclone, log=stage / "rclone.log"):
-            judge.use(f"rest:http://127.0.0.1:{port}/r1")
-            judge.a_round()
-            said = judge.repository("forget", "--keep-last", "0", also_ok=(1,))
-            check("removes none" in said, said)
-            check(len(judge.stored()) == len(judge.backups()), "an append-only repository has lost snapshots")
+        server = servers.enter_context(Server(port, *rclone, log=stage / "rclone.log"))
+        judge.use(f"rest:http://127.0.0.1:{server.port}/r1")
+        judge.a_round()
+        # restic repeats each refused request for a minute. Other scenes go on meanwhile.
+        refused.append((judge.place, subprocess.Popen(judge.command("forget", "--keep-last", "0"), stdin=subprocess.DEVNULL,
+                                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)))  # fmt: skip
+
+    def removes_nothing():
+        ((place, forget),) = refused
+        said, _ = forget.communicate(timeout=200)
+        check(forget.returncode == 1 and "removes none" in said, f"{forget.returncode}: {said}")
+        judge.use(place)
+        check(len(judge.stored()) == len(judge.backups()), "an append-only repository has lost snapshots")
 
     def sftp():
         port = free_port()
@@ -201,39 +305,69 @@ def scenes(judge, report, kills):
         seed = int(os.environ.get("IDEV_BACKUP_TEST_SEED", "1"))
         print(f"IDEV_BACKUP_TEST_SEED={seed}", flush=True)
         dice = random.Random(seed)
-        empty, place = stage / "empty", stage / "killed"
+        adopt_orphans()
+        empty, full, place = stage / "empty", stage / "full", stage / "killed"
+        forget = ("forget", "--keep-last", "1")
         judge.use(empty)
         judge.repository("init")
+        judge.use(full)
+        shutil.copytree(empty, full)
+        took = {"push": timed(lambda: judge.repository("push", "--no-check"))}
+        backups = set(judge.stored())
         judge.use(place)
-        shutil.copytree(empty, place)
-        completed = 0
-        for number in range(kills):
-            push = subprocess.Popen(judge.command("push", "--no-check"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                    stderr=subprocess.DEVNULL)  # fmt: skip
-            time.sleep(dice.uniform(0.05, 3.0))
-            # One time our program dies and restic goes on alone, the other time restic dies.
-            if number % 2:
-                push.kill()
-            else:
-                children = subprocess.run(["pgrep", "-P", str(push.pid)], capture_output=True, text=True, check=False)
-                for child in children.stdout.split():
-                    subprocess.run(["kill", "-KILL", child], stderr=subprocess.DEVNULL, check=False)
-            push.wait(timeout=120)
-            if push.returncode == 0:
-                completed += 1
+        shutil.copytree(full, place)
+        took["forget"] = timed(lambda: judge.repository(*forget))
+        prune = lambda: judge.repository("forget", "--keep-last", "100")  # noqa: E731
+        took["prune"] = timed(prune)
+        jobs = {"push": (empty, ("push", "--no-check")), "forget": (full, forget), "prune": (full, ("forget", "--keep-last", "100"))}
+        counted = dict.fromkeys((f"{job} {way}" for job in jobs for way in ("program", "restic", "connection")), 0)
+        done_before = 0
+        port, public = free_port(), free_port()
+        rclone = ["rclone", "serve", "restic", "--addr", f"127.0.0.1:{port}", stage]
+        with Server(port, *rclone, log=stage / "rclone-killed.log"), Proxy(public, port) as proxy:
+            for number in range(kills):
+                job, way = list(counted)[number % len(counted)].split()
+                base, words = jobs[job]
                 shutil.rmtree(place)
-                shutil.copytree(empty, place)
-            elif number % 5 == 4 or kills > 20:
-                # A restic that lost its parent ends at its next line of progress.
-                time.sleep(1)
+                shutil.copytree(base, place)
+                if job == "prune":
+                    # Snapshots that restic alone has forgotten leave data that no snapshot uses.
+                    oldest = sorted(judge.stored().values())[:2]
+                    judge.restic("-q", "forget", *oldest)
+                moment = dice.uniform(0, took[job] * 1.1)
+                if way == "connection":
+                    judge.use(f"rest:http://127.0.0.1:{public}/killed")
+                    words += ("--repository-patience", "3s", "--repository-retry", "1")
+                at_work = subprocess.Popen(judge.command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                judge.use(place)
+                time.sleep(moment)
+                # It must not start another restic between the look and the kill.
+                kill(at_work.pid, signal.SIGSTOP)
+                children = children_of(at_work.pid)
+                kill(at_work.pid, signal.SIGCONT if way != "program" else signal.SIGKILL)
+                if way == "restic":
+                    for child in children:
+                        kill(child, signal.SIGKILL)
+                elif way == "connection":
+                    # A short outage, or one for the rest of the job.
+                    proxy.cut()
+                    if dice.random() < 0.5:
+                        proxy.accept()
+                at_work.wait(timeout=120)
+                proxy.accept()
+                # A restic that lost its parent goes on to its next line of progress, or to its end.
+                wait_for_end(children)
+                done_before += at_work.returncode == 0
+                counted[f"{job} {way}"] += 1
                 judge.repository("unlock")
-                judge.restic("check", "--no-lock")
-        time.sleep(1)
-        judge.repository("unlock")
-        judge.repository("push")
+                try:
+                    judge.is_clean()
+                    judge.repository("push", "--no-check")
+                    check(backups <= set(judge.stored()), f"the next push left out {backups - set(judge.stored())}")
+                except Failed as why:
+                    raise Failed(f"{job}, {way}, after {moment:.2f} s, kill {number + 1}: {why}") from None
         judge.is_clean()
-        judge.restores()
-        print(f"    {kills} kills, {completed} of them after the end", flush=True)
+        print(f"    {counted}, {done_before} of them succeeded all the same", flush=True)
 
     def together():
         judge.use(stage / "together")
@@ -271,21 +405,24 @@ def scenes(judge, report, kills):
         ("an append-only REST server", append_only),
         ("an SFTP server", sftp),
         ("an S3 server", s3),
-        (f"{kills} kills of a push", killed),
+        (f"{kills} kills and lost connections", killed),
         ("two pushes at once", together),
         ("restic prune beside a push", beside_prune),
+        ("an append-only server removes nothing", removes_nothing),
     ):
-        report.scene(name, act)
+        if not chosen or any(word in name for word in chosen):
+            report.scene(name, act)
+    servers.close()
 
 
 def main():
-    words = [word for word in sys.argv[1:] if word != "--all"]
-    if len(words) != 1:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    ours = Path(words[0]).resolve(strict=True)
+    ours = Path(sys.argv[1]).resolve(strict=True)
     stage = WORK / "repository"
     shutil.rmtree(stage, ignore_errors=True)
     (stage / "home").mkdir(parents=True)
+    kills = int(os.environ.pop("IDEV_BACKUP_REPOSITORY_KILLS", "9"))
     for name in [name for name in os.environ if name.startswith(("XDG_", "RESTIC_", "AWS_"))]:
         del os.environ[name]
     os.environ.update(HOME=str(stage / "home"), IDEV_BACKUP_STORE=str(stage / "store"))
@@ -298,7 +435,7 @@ def main():
         for _ in range(2):
             run(ours, "create")
     report = Report()
-    scenes(Judge(ours, stage), report, 100 if "--all" in sys.argv else 20)
+    scenes(Judge(ours, stage), report, kills, sys.argv[2:])
     print(f"{report.passed} passed, {report.failed} failed")
     sys.exit(1 if report.failed else 0)
 

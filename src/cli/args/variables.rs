@@ -21,7 +21,7 @@ const PREFIX: &str = "IDEV_BACKUP_";
 
 /// Variables of the project's own tests, which the program may find in its environment during a
 /// test.
-const OF_TESTS: [&str; 13] = [
+const OF_TESTS: [&str; 14] = [
     "IDEV_BACKUP_CABLE_CUTS",
     "IDEV_BACKUP_CUT_EVERY",
     "IDEV_BACKUP_DAMAGED",
@@ -32,6 +32,7 @@ const OF_TESTS: [&str; 13] = [
     "IDEV_BACKUP_KILLS",
     "IDEV_BACKUP_PAIRS",
     "IDEV_BACKUP_POWER_CUTS",
+    "IDEV_BACKUP_REPOSITORY_KILLS",
     "IDEV_BACKUP_SHARED",
     "IDEV_BACKUP_STRANGERS",
     "IDEV_BACKUP_TEST_SEED",
