@@ -468,7 +468,15 @@ fn errors_of_restic_have_exit_codes() {
 mod broken {
     use std::os::unix::fs::PermissionsExt;
     use std::process::Stdio;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
     use std::time::{Duration, Instant};
+
+    use idev_backup::base::cancel::CancelToken;
+    use idev_backup::base::secret::Secret;
+    use idev_backup::repository::{
+        self, Access, After, Location, Push, PushReport, Restic, Waits, push,
+    };
 
     use super::*;
 
@@ -659,6 +667,103 @@ mod broken {
         }
         let read = fs::read_to_string(log.with_extension("in")).unwrap();
         assert_eq!(read.trim_end(), PASSWORD);
+    }
+
+    /// Pushes with a substitute whose pushes fail with the words of `said`, one after the other,
+    /// and then succeed. Returns the result, the number of pushes, and what was noted.
+    fn pushed(
+        off: &Off,
+        said: &[&str],
+        waits: Waits,
+    ) -> (Result<PushReport, repository::Error>, usize, Vec<String>) {
+        let log = off.rig.dir.path().join("log");
+        fs::write(&log, "").unwrap();
+        let cases: String = (said.iter().enumerate())
+            .map(|(at, said)| format!("{}) echo 'Fatal: {said}' >&2; exit 1 ;;\n", at + 1))
+            .collect();
+        let body = format!(
+            r#"cat > /dev/null
+case "$1" in
+  snapshots) echo null ;;
+  cat) echo '{{"id": "0123"}}' ;;
+  backup)
+    echo backup >> {0}
+    case $(($(wc -l < {0}))) in
+    {cases}*) echo '{{"message_type":"summary","total_files_processed":1,"total_bytes_processed":1,"data_added":1,"snapshot_id":"feedbeef"}}' ;;
+    esac ;;
+esac"#,
+            log.display()
+        );
+        let cancel = CancelToken::new(Arc::new(AtomicBool::new(false)));
+        let password = Secret::new(PASSWORD.into());
+        let mut access = Access::new(Location::new(&off.repository), password, cancel);
+        access.program = substitute(off, &body).into();
+        access.waits = waits;
+        let restic = Restic::new(access).unwrap();
+        let wish = Push {
+            chosen: None,
+            host: None,
+            after: After::Nothing,
+            dry_run: false,
+        };
+        let recorder = Recorder::default();
+        let report = push(&off.rig.store, &restic, &wish, &recorder);
+        let pushes = fs::read_to_string(&log).unwrap().lines().count();
+        (report, pushes, recorder.notes())
+    }
+
+    #[test]
+    fn lost_connection_is_tried_again() {
+        let off = Off::with(Rig::backed_up());
+        let waits = |retries| Waits {
+            retries,
+            retry_wait: Duration::from_millis(10),
+            ..Waits::default()
+        };
+        let lost = ["read tcp: connection reset by peer"; 2];
+        let (report, pushes, notes) = pushed(&off, &lost, waits(2));
+        assert_eq!(report.unwrap().pushed.len(), 1);
+        assert_eq!(pushes, 3);
+        let again = notes
+            .iter()
+            .filter(|note| note.starts_with("Trying again in"));
+        assert_eq!(again.count(), 2, "{notes:?}");
+        let (report, pushes, _) = pushed(&off, &lost, waits(1));
+        assert!(
+            matches!(report, Err(repository::Error::Lost { .. })),
+            "{report:?}"
+        );
+        assert_eq!(pushes, 2);
+        // Another error is not tried again.
+        let (report, pushes, _) = pushed(&off, &["no space left on device"], waits(2));
+        assert!(
+            matches!(report, Err(repository::Error::Full { .. })),
+            "{report:?}"
+        );
+        assert_eq!(pushes, 1);
+    }
+
+    #[test]
+    fn held_lock_is_waited_for() {
+        let off = Off::with(Rig::backed_up());
+        let waits = |lock_max| Waits {
+            lock_max,
+            retries: 0,
+            ..Waits::default()
+        };
+        let locked = ["repository is already locked exclusively by PID 7 on nas"; 2];
+        let (report, pushes, notes) = pushed(&off, &locked, waits(Duration::from_secs(60)));
+        assert_eq!(report.unwrap().pushed.len(), 1);
+        assert_eq!(pushes, 3);
+        // One note is enough for a wait that may be long.
+        let again = notes.iter().filter(|note| note.contains("PID 7 on nas"));
+        assert_eq!(again.count(), 1, "{notes:?}");
+        let (report, pushes, _) = pushed(&off, &locked, waits(Duration::ZERO));
+        assert!(
+            matches!(report, Err(repository::Error::Locked { .. })),
+            "{report:?}"
+        );
+        assert_eq!(pushes, 1);
     }
 
     /// restic ends with 3 if it could not read some files, although it made a snapshot.
