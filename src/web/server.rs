@@ -209,6 +209,8 @@ async fn accept(
             tokio::time::sleep(LOOK).await;
             continue;
         };
+        // Else the head and the body of a small answer can wait for each other's acknowledgement.
+        drop(stream.set_nodelay(true));
         let Some(share) = Share::take(&shares, peer.ip()) else {
             continue;
         };
