@@ -78,3 +78,4 @@ mod web_serve;
 mod whatsapp;
 #[cfg(target_os = "linux")]
 mod wifi;
+mod wifi_listed;

@@ -27,17 +27,17 @@ use idev_backup::transport::{Attached, Transport, Usbmuxd, Via};
 use crate::rig::{At, OTHER_UDID, Rig, UDID, config, options};
 
 /// A phone that was paired by cable, was switched on for Wi-Fi and is on the network.
-struct Wireless {
-    rig: Rig,
-    wifi: Wifi,
+pub struct Wireless {
+    pub rig: Rig,
+    pub wifi: Wifi,
 }
 
 impl Wireless {
-    fn new() -> Wireless {
+    pub fn new() -> Wireless {
         Wireless::with(config())
     }
 
-    fn with(config: PhoneConfig) -> Wireless {
+    pub fn with(config: PhoneConfig) -> Wireless {
         let rig = Rig::with(config);
         let lively = WifiConfig {
             heartbeat: Duration::from_secs(1),
@@ -67,7 +67,7 @@ impl Wireless {
     }
 
     /// Connects by cable too, as the program does without options.
-    fn connector_both(&self) -> Connector {
+    pub fn connector_both(&self) -> Connector {
         let network = self.connector().daemon.network().unwrap().clone();
         let token = CancelToken::new(Arc::default());
         let usbmuxd = Usbmuxd::new(Address::parse(self.rig.daemon.address()), token.clone());
@@ -318,8 +318,8 @@ fn silent_phone_is_noticed_by_heartbeat() {
 }
 
 /// A watcher for one phone that is always due, which reports what it hears.
-struct Heard {
-    texts: std::sync::Mutex<Sender<String>>,
+pub struct Heard {
+    pub texts: std::sync::Mutex<Sender<String>>,
 }
 
 impl Heard {

@@ -139,11 +139,14 @@ fn listen(connector: &Connector, messages: &SyncSender<Message>) {
     }
 }
 
-/// Looks for phones over Wi-Fi without a daemon, and reports changes as a daemon does.
+/// Looks for phones over Wi-Fi that no daemon lists there, and reports changes as a daemon does.
 fn look_around(connector: &Connector, messages: &SyncSender<Message>) {
     let mut known: BTreeMap<Udid, u64> = BTreeMap::new();
     loop {
-        let there = connector.nearby(&[]).phones;
+        // Without a daemon, nothing is listed.
+        let mut listed = connector.daemon.devices().unwrap_or_default();
+        listed.retain(|phone| phone.via == Via::Network);
+        let there = connector.nearby(&listed).phones;
         let is_there = |id: u64| there.iter().any(|phone| phone.device_id == id);
         let gone = known.values().filter(|id| !is_there(**id)).copied();
         let mut changes: Vec<Change> = gone.map(Change::Detached).collect();
@@ -212,17 +215,22 @@ impl Loop<'_> {
             }
             Message::Change(Change::Attached(phone)) => {
                 if self.watcher.wants(&phone.udid) {
-                    self.watcher
-                        .hear(Happening::Attached(&phone.udid, phone.via));
                     // If the daemon announces a phone twice, the later announcement is valid.
-                    self.phones
-                        .retain(|_, (other, _)| other.udid != phone.udid || other.via != phone.via);
+                    self.phones.retain(|_, (other, _)| {
+                        other.udid != phone.udid || rank(other) != rank(&phone)
+                    });
+                    if !self.is_there(&phone) {
+                        self.watcher
+                            .hear(Happening::Attached(&phone.udid, phone.via));
+                    }
                     self.phones
                         .insert(phone.device_id, (phone, Instant::now() + SETTLE));
                 }
             }
             Message::Change(Change::Detached(id)) => {
-                if let Some((phone, _)) = self.phones.remove(&id) {
+                if let Some((phone, _)) = self.phones.remove(&id)
+                    && !self.is_there(&phone)
+                {
                     self.watcher
                         .hear(Happening::Detached(&phone.udid, phone.via));
                 }
@@ -242,21 +250,30 @@ impl Loop<'_> {
         }
     }
 
+    /// Returns true if a phone has an entry of the same kind: a daemon and our own look may both
+    /// find it over Wi-Fi.
+    fn is_there(&self, phone: &Attached) -> bool {
+        self.phones
+            .values()
+            .any(|(other, _)| (&other.udid, other.via) == (&phone.udid, phone.via))
+    }
+
     /// Starts the backups that are due.
     fn look(&mut self, now: Instant) {
-        let by_cable: Vec<Udid> = self
-            .phones
-            .values()
-            .filter(|(phone, _)| phone.via == Via::Usb)
-            .map(|(phone, _)| phone.udid.clone())
-            .collect();
+        let mut best: BTreeMap<Udid, u8> = BTreeMap::new();
+        for (phone, _) in self.phones.values() {
+            let best = best.entry(phone.udid.clone()).or_insert(u8::MAX);
+            *best = rank(phone).min(*best);
+        }
         for (id, (phone, at)) in &mut self.phones {
             if *at > now {
                 continue;
             }
             *at = now + LOOK_EVERY;
-            // The cable is faster, and does not end when the phone sleeps.
-            if phone.via == Via::Network && by_cable.contains(&phone.udid) {
+            if best
+                .get(&phone.udid)
+                .is_some_and(|best| *best < rank(phone))
+            {
                 continue;
             }
             if self.running.contains_key(&phone.udid) {
@@ -270,6 +287,16 @@ impl Loop<'_> {
                 }
             }
         }
+    }
+}
+
+/// Returns the order of preference of the ways to one phone. The cable is faster, and does not end
+/// when the phone sleeps; a daemon that lists the phone over Wi-Fi keeps in touch with it.
+fn rank(phone: &Attached) -> u8 {
+    match phone.via {
+        Via::Usb => 0,
+        Via::Network if !Network::knows(phone) => 1,
+        Via::Network => 2,
     }
 }
 

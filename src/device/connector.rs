@@ -15,7 +15,7 @@ use crate::device::nearby::{self, Nearby};
 use crate::device::pair_records::Records;
 use crate::device::tls::Pin;
 use crate::device::{Error, Lockdown, Session};
-use crate::transport::{AnyStream, Attached, Network, Stream, Transport, Via};
+use crate::transport::{AnyStream, Attached, Stream, Transport, Via};
 
 /// The means of reaching phones, shared by all commands.
 #[derive(Debug, Clone)]
@@ -160,10 +160,10 @@ impl Connector {
             .ok()?
     }
 
-    /// Opens lockdown for questions that need no pairing. Over Wi-Fi without a daemon this is an
-    /// encrypted session nevertheless, since anybody on the network may answer.
+    /// Opens lockdown for questions that need no pairing. Over Wi-Fi this is an encrypted session
+    /// nevertheless, since anybody on the network may answer, also where a daemon connects.
     pub(crate) fn lockdown(&self, phone: &Attached) -> Result<Lockdown<AnyStream>, Error> {
-        if Network::knows(phone) {
+        if phone.via == Via::Network {
             return Ok(self.session(phone)?.into_lockdown());
         }
         Ok(Lockdown::open(&self.daemon, phone, &self.token)?.boxed())

@@ -159,8 +159,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to lockdown and starts a session with the pair record. Over Wi-Fi without a daemon,
-    /// the phone must always present the pinned key: anybody on the network may answer.
+    /// Connects to lockdown and starts a session with the pair record. Over Wi-Fi the phone must
+    /// always present the pinned key: anybody on the network may answer, also where a daemon
+    /// connects.
     pub fn open(
         daemon: &Transport,
         phone: &Attached,
@@ -168,7 +169,7 @@ impl Session {
         pin: Pin,
         token: &Arc<CancelToken>,
     ) -> Result<Session, Error> {
-        let pin = if Network::knows(phone) {
+        let pin = if phone.via == Via::Network {
             Pin::PairRecord
         } else {
             pin

@@ -6,7 +6,7 @@ use crate::base::progress::{Event, Monitor, Wait};
 use crate::device::connector::Connector;
 use crate::device::pairing::{self, Asked};
 use crate::device::{Error, Lockdown, PairRecord, Session};
-use crate::transport::{Attached, Network};
+use crate::transport::{Attached, Via};
 
 /// The result of pairing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,14 @@ pub fn pair(
 ) -> Result<Outcome, Error> {
     match connector.session(phone) {
         Ok(_) => return Ok(Outcome::Already),
-        Err(e) if is_mendable(&e, phone) => {}
+        Err(e) if is_mendable(&e) => {}
         Err(e) => return Err(e),
+    }
+    // Over Wi-Fi anybody may answer and would be paired with instead. Phones refuse it too.
+    if phone.via == Via::Network {
+        return Err(Error::NeedsCable {
+            doing: "pair with the phone".to_owned(),
+        });
     }
     let record = new_record(connector, phone, limit, monitor)?;
     Session::open(
@@ -50,7 +56,7 @@ pub fn session_or_pair(
     monitor: &dyn Monitor,
 ) -> Result<Session, Error> {
     match connector.session(phone) {
-        Err(e) if is_mendable(&e, phone) => {
+        Err(e) if is_mendable(&e) && phone.via == Via::Usb => {
             pair(connector, phone, limit, monitor)?;
             connector.session(phone)
         }
@@ -59,13 +65,11 @@ pub fn session_or_pair(
 }
 
 /// Returns true if pairing again helps: the record is missing, or the phone no longer knows it. If
-/// the record is damaged or the phone presents another key, the user has to decide. Never over
-/// Wi-Fi without a daemon, where anybody may answer and would be paired with instead.
-fn is_mendable(e: &Error, phone: &Attached) -> bool {
-    !Network::knows(phone)
-        && (matches!(e, Error::NotPaired)
-            || e.is_lockdown("InvalidHostID")
-            || e.is_lockdown("MissingHostID"))
+/// the record is damaged or the phone presents another key, the user has to decide.
+fn is_mendable(e: &Error) -> bool {
+    matches!(e, Error::NotPaired)
+        || e.is_lockdown("InvalidHostID")
+        || e.is_lockdown("MissingHostID")
 }
 
 fn new_record(

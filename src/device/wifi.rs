@@ -32,6 +32,8 @@ pub struct Status {
     pub via: Option<String>,
     /// Address at which the phone answers over Wi-Fi now.
     pub address: Option<String>,
+    /// True if a daemon lists the phone over Wi-Fi.
+    pub listed: bool,
     /// Reason that the phone was seen over Wi-Fi but cannot be used.
     pub trouble: Option<String>,
     /// True if this computer keeps the pair record itself. Otherwise only a daemon has it.
@@ -120,6 +122,10 @@ fn of(connector: &Connector, udid: &Udid, now: SystemTime) -> Status {
         debug_assert!(Network::knows(phone));
         network.address(&phone.udid)
     });
+    let listed = connector.daemon.devices().unwrap_or_default();
+    let listed = listed
+        .iter()
+        .any(|phone| (&phone.udid, phone.via) == (udid, Via::Network));
     let trouble = nearby.troubled.into_iter().next();
     let last_contact = connector.records.last_contact(udid);
     Status {
@@ -128,6 +134,7 @@ fn of(connector: &Connector, udid: &Udid, now: SystemTime) -> Status {
         on: None,
         via: None,
         address: address.map(|address| address.ip().to_string()),
+        listed,
         trouble: trouble.map(|(_, error)| error.to_string()),
         has_record: connector.records.has_copy(udid),
         trust_days_left: last_contact.as_ref().and_then(|c| c.days_left(now)),

@@ -4,10 +4,12 @@
 //! [length u32 LE, with the header][version u32 LE = 1][message u32 LE = 8][tag u32 LE]
 //! [XML property list]
 //! ```
-//! After a successful Connect the socket is the raw stream to the phone's port.
+//! After a successful Connect the socket is the raw stream to the phone's port. A phone that is
+//! listed over Wi-Fi, as Apple's usbmuxd and netmuxd list phones, is reached at its address.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -16,11 +18,13 @@ use std::time::Duration;
 use plist::{Dictionary, Value};
 
 use super::Phone;
+use super::lockdown;
 use super::socket::{Listener, Socket};
 use crate::base::bounded_plist;
 use crate::base::cancel::CancelToken;
 use crate::base::udid::Udid;
 use crate::trace::Recorder;
+use crate::transport::Via;
 use crate::transport::usbmuxd::REPLAYED;
 
 /// Longest message accepted from a client, in bytes; a pair record has about 13 KB.
@@ -30,6 +34,8 @@ const RESULT_BAD_COMMAND: u64 = 1;
 const RESULT_BAD_DEVICE: u64 = 2;
 const RESULT_REFUSED: u64 = 3;
 const RESULT_BAD_VERSION: u32 = 6;
+/// Length of a NetworkAddress, in bytes.
+const SOCKET_ADDRESS_BYTES: usize = 128;
 
 /// A running daemon. Dropping it ends the daemon and all of its connections.
 #[derive(Debug)]
@@ -41,16 +47,26 @@ pub struct Daemon {
 
 #[derive(Debug)]
 struct Shared {
-    phones: Mutex<Vec<(u64, Arc<Phone>)>>,
+    phones: Mutex<Vec<Entry>>,
     records: Mutex<HashMap<String, Vec<u8>>>,
     /// Connections that asked for notifications about phones that come and go.
     listeners: Mutex<HashMap<u64, Socket>>,
-    /// All open connections, with the phone that each one reaches.
-    connections: Mutex<HashMap<u64, (Option<Udid>, Socket)>>,
+    /// All open connections, with the entry of the phone that each one reaches.
+    connections: Mutex<HashMap<u64, (Option<u64>, Socket)>>,
+    /// The phones that have an entry over Wi-Fi while they listen there.
+    followed: Mutex<Vec<Arc<Phone>>>,
     buid: String,
     next: AtomicU64,
     stopping: AtomicBool,
     recorder: Mutex<Option<Recorder>>,
+}
+
+/// A phone in the list. One that has a cable and is on Wi-Fi has two entries.
+#[derive(Debug, Clone)]
+struct Entry {
+    id: u64,
+    phone: Arc<Phone>,
+    via: Via,
 }
 
 impl Daemon {
@@ -64,6 +80,7 @@ impl Daemon {
             records: Mutex::default(),
             listeners: Mutex::default(),
             connections: Mutex::default(),
+            followed: Mutex::default(),
             buid: super::new_uuid(),
             next: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
@@ -96,20 +113,37 @@ impl Daemon {
 
     /// Plugs a phone in, and notifies the clients that listen.
     pub fn attach(&self, phone: Arc<Phone>) {
-        self.shared.attach(phone);
+        self.shared.attach(phone, Via::Usb);
     }
 
-    /// Pulls a phone's cable, which ends all connections to it.
+    /// Pulls a phone's cable, which ends all connections through it.
     pub fn detach(&self, udid: &Udid) {
-        self.shared.detach(udid);
+        self.shared.detach(udid, Via::Usb);
+    }
+
+    /// Lists a phone that has joined Wi-Fi as reachable there, and notifies the clients that
+    /// listen.
+    pub fn attach_over_wifi(&self, phone: Arc<Phone>) {
+        self.shared.attach(phone, Via::Network);
+    }
+
+    /// Removes a phone's entry over Wi-Fi, which ends all connections through it.
+    pub fn detach_over_wifi(&self, udid: &Udid) {
+        self.shared.detach(udid, Via::Network);
+    }
+
+    /// Lists a phone over Wi-Fi while it listens there, as long as [`Daemon::serve`] runs.
+    pub fn follow_over_wifi(&self, phone: Arc<Phone>) {
+        super::lock(&self.shared.followed).push(phone);
     }
 
     /// Waits until `token` is cancelled or the listener fails. Used by a command that only serves.
-    pub fn serve(self, token: &CancelToken) {
+    pub fn serve(&self, token: &CancelToken) {
         /// Interval between looks at the token.
         const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
         let has_ended = || self.acceptor.as_ref().is_none_or(JoinHandle::is_finished);
         while !token.cancelled() && !has_ended() {
+            self.shared.follow();
             thread::sleep(BETWEEN_LOOKS);
         }
     }
@@ -160,22 +194,23 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
 }
 
 impl Shared {
-    fn attach(&self, phone: Arc<Phone>) {
+    fn attach(&self, phone: Arc<Phone>, via: Via) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry { id, phone, via };
         let mut phones = super::lock(&self.phones);
-        let event = attached(id, &phone);
-        phones.push((id, phone));
+        let event = attached(&entry);
+        phones.push(entry);
         self.announce(event);
     }
 
-    /// Unplugs a phone. Returns true if it was attached.
-    fn detach(&self, udid: &Udid) -> bool {
+    /// Removes a phone's entries of one kind. Returns true if there was one.
+    fn detach(&self, udid: &Udid, via: Via) -> bool {
         let mut phones = super::lock(&self.phones);
         let mut gone = Vec::new();
-        phones.retain(|(id, phone)| {
-            let stays = phone.udid() != udid;
+        phones.retain(|entry| {
+            let stays = entry.phone.udid() != udid || entry.via != via;
             if !stays {
-                gone.push(*id);
+                gone.push(entry.id);
             }
             stays
         });
@@ -183,7 +218,7 @@ impl Shared {
             self.announce(message("Detached", [("DeviceID", (*id).into())]));
         }
         for (of, socket) in super::lock(&self.connections).values() {
-            if of.as_ref() == Some(udid) {
+            if of.is_some_and(|id| gone.contains(&id)) {
                 socket.cut();
             }
         }
@@ -192,10 +227,26 @@ impl Shared {
 
     /// Detaches the phone and attaches it again, as a reboot after a restore does.
     fn restart(&self, phone: &Arc<Phone>) {
-        if self.detach(phone.udid()) {
+        if self.detach(phone.udid(), Via::Usb) {
             thread::sleep(phone.config.restart);
             phone.restart();
-            self.attach(Arc::clone(phone));
+            self.attach(Arc::clone(phone), Via::Usb);
+        }
+    }
+
+    /// Adds and removes the entries of phones that are listed while they listen on Wi-Fi.
+    fn follow(&self) {
+        let followed = super::lock(&self.followed).clone();
+        for phone in followed {
+            let is_entry =
+                |entry: &Entry| entry.via == Via::Network && entry.phone.udid() == phone.udid();
+            let is_listed = super::lock(&self.phones).iter().any(is_entry);
+            let listens = phone.wifi_address().is_some();
+            if listens && !is_listed {
+                self.attach(phone, Via::Network);
+            } else if is_listed && !listens {
+                self.detach(phone.udid(), Via::Network);
+            }
         }
     }
 
@@ -216,20 +267,11 @@ impl Shared {
             };
             if request.name() == "Connect" {
                 match self.route(&request) {
-                    Ok((phone, port)) => {
+                    Ok((entry, port)) => {
                         super::lock(&self.connections)
                             .entry(id)
-                            .and_modify(|(of, _)| *of = Some(phone.udid().clone()));
-                        if send(&mut socket, request.tag, &result(RESULT_OK)).is_ok() {
-                            let tap = socket.record(None);
-                            let name = phone.service_on(port);
-                            let udid = phone.udid().as_str();
-                            socket.record(tap.map(|tap| tap.becomes(&name, Some(udid))));
-                            phone.serve(port, socket);
-                            if phone.is_to_restart() {
-                                self.restart(&phone);
-                            }
-                        }
+                            .and_modify(|(of, _)| *of = Some(entry.id));
+                        self.connect(&entry, port, socket, request.tag);
                         return;
                     }
                     Err(number) => {
@@ -244,8 +286,8 @@ impl Shared {
                 if send(&mut socket, request.tag, &result(RESULT_OK)).is_err() {
                     return;
                 }
-                for (id, phone) in phones.iter() {
-                    if send(&mut socket, 0, &attached(*id, phone)).is_err() {
+                for entry in phones.iter() {
+                    if send(&mut socket, 0, &attached(entry)).is_err() {
                         return;
                     }
                 }
@@ -259,9 +301,37 @@ impl Shared {
         }
     }
 
-    fn route(&self, request: &Request) -> Result<(Arc<Phone>, u16), u64> {
-        let phone = self
-            .phone(request.number("DeviceID"))
+    /// Accepts a client's Connect, and serves the connection until it ends.
+    fn connect(&self, entry: &Entry, port: u16, mut socket: Socket, tag: u32) {
+        let phone = &entry.phone;
+        if entry.via == Via::Network {
+            // The phone itself records what passes over Wi-Fi.
+            let Some(far) = over_wifi(phone, port) else {
+                // The client may have disconnected.
+                drop(send(&mut socket, tag, &result(RESULT_REFUSED)));
+                return;
+            };
+            if send(&mut socket, tag, &result(RESULT_OK)).is_ok() {
+                socket.record(None);
+                relay(socket, far);
+            }
+            return;
+        }
+        if send(&mut socket, tag, &result(RESULT_OK)).is_ok() {
+            let tap = socket.record(None);
+            let name = phone.service_on(port);
+            let udid = phone.udid().as_str();
+            socket.record(tap.map(|tap| tap.becomes(&name, Some(udid))));
+            phone.serve(port, socket);
+            if phone.is_to_restart() {
+                self.restart(phone);
+            }
+        }
+    }
+
+    fn route(&self, request: &Request) -> Result<(Entry, u16), u64> {
+        let entry = self
+            .entry(request.number("DeviceID"))
             .ok_or(RESULT_BAD_DEVICE)?;
         // Apple's clients send the byte-swapped port as a signed 16-bit number, others as an
         // unsigned one.
@@ -271,17 +341,17 @@ impl Shared {
             .and_then(Value::as_signed_integer);
         let swapped = swapped.ok_or(RESULT_BAD_COMMAND)?;
         let port = (swapped as u16).swap_bytes();
-        if phone.listens_on(port) {
-            Ok((phone, port))
+        if entry.via == Via::Network || entry.phone.listens_on(port) {
+            Ok((entry, port))
         } else {
             Err(RESULT_REFUSED)
         }
     }
 
-    fn phone(&self, device_id: Option<u64>) -> Option<Arc<Phone>> {
+    fn entry(&self, device_id: Option<u64>) -> Option<Entry> {
         let phones = super::lock(&self.phones);
-        let found = phones.iter().find(|(id, _)| Some(*id) == device_id);
-        found.map(|(_, phone)| Arc::clone(phone))
+        let found = phones.iter().find(|entry| Some(entry.id) == device_id);
+        found.cloned()
     }
 
     fn answer(&self, request: &Request) -> Value {
@@ -292,7 +362,7 @@ impl Shared {
         match request.name() {
             "ListDevices" => {
                 let phones = super::lock(&self.phones);
-                let list = phones.iter().map(|(id, p)| attached(*id, p)).collect();
+                let list = phones.iter().map(attached).collect();
                 dictionary([("DeviceList", Value::Array(list))])
             }
             "ListListeners" => dictionary([("ListenerList", Value::Array(Vec::new()))]),
@@ -394,18 +464,83 @@ fn result(number: u64) -> Value {
     message("Result", [("Number", number.into())])
 }
 
-fn attached(id: u64, phone: &Phone) -> Value {
+/// Connects to a port of a phone over Wi-Fi, if it listens there.
+fn over_wifi(phone: &Phone, port: u16) -> Option<Socket> {
+    let mut address = phone.wifi_address()?;
+    // The simulated phone may have its lockdown elsewhere.
+    if port != lockdown::PORT {
+        address.set_port(port);
+    }
+    Socket::connect(&address.to_string()).ok()
+}
+
+/// Passes bytes on in both directions until either side ends the connection.
+fn relay(mut client: Socket, mut phone: Socket) {
+    let (Ok(mut from_client), Ok(mut to_phone)) = (client.try_clone(), phone.try_clone()) else {
+        return;
+    };
+    let upward = thread::Builder::new()
+        .name("sim-relay".into())
+        .spawn(move || {
+            // An error ends the connection as its end does.
+            drop(io::copy(&mut from_client, &mut to_phone));
+            to_phone.cut();
+        });
+    if let Ok(upward) = upward {
+        drop(io::copy(&mut phone, &mut client));
+        client.cut();
+        drop(upward.join());
+    }
+}
+
+/// Returns an address as a sockaddr of macOS, whose first bytes are its length and its family.
+/// Clients read that layout on all systems (libimobiledevice, `idevice_connect`).
+fn socket_address(address: SocketAddr) -> Vec<u8> {
+    let mut bytes = match address {
+        SocketAddr::V4(v4) => [&[0x10, 2, 0, 0][..], &v4.ip().octets()].concat(),
+        SocketAddr::V6(v6) => [
+            &[0x1c, 0x1e, 0, 0, 0, 0, 0, 0][..],
+            &v6.ip().octets(),
+            &v6.scope_id().to_le_bytes(),
+        ]
+        .concat(),
+    };
+    bytes.resize(SOCKET_ADDRESS_BYTES, 0);
+    bytes
+}
+
+fn attached(entry: &Entry) -> Value {
+    let (id, phone) = (entry.id, &entry.phone);
     let udid = phone.udid().as_str();
-    let mut properties = super::dict([
-        ("ConnectionSpeed", 480_000_000u64.into()),
-        ("ConnectionType", "USB".into()),
-        ("DeviceID", id.into()),
-        ("LocationID", (0x0100_0000 + id).into()),
-        ("ProductID", 4776u64.into()),
-        ("SerialNumber", udid.into()),
-        ("UDID", udid.into()),
-        ("USBSerialNumber", udid.replace('-', "").as_str().into()),
-    ]);
+    let mut properties = super::dict([("DeviceID", id.into()), ("SerialNumber", udid.into())]);
+    let more = match entry.via {
+        Via::Usb => vec![
+            ("ConnectionSpeed", 480_000_000u64.into()),
+            ("ConnectionType", "USB".into()),
+            ("LocationID", (0x0100_0000 + id).into()),
+            ("ProductID", 4776u64.into()),
+            ("UDID", udid.into()),
+            ("USBSerialNumber", udid.replace('-', "").as_str().into()),
+        ],
+        // As Apple's usbmuxd and netmuxd list them (netmuxd, src/devices.rs).
+        Via::Network => {
+            let address = phone.wifi_address();
+            let name = format!("{}@fe80::1", super::values::wifi_mac(phone));
+            vec![
+                ("ConnectionType", "Network".into()),
+                (
+                    "EscapedFullServiceName",
+                    format!("{name}._apple-mobdev2._tcp.local.").into(),
+                ),
+                ("InterfaceIndex", 0u64.into()),
+                (
+                    "NetworkAddress",
+                    Value::Data(address.map_or_else(Vec::new, socket_address)),
+                ),
+            ]
+        }
+    };
+    properties.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
     if phone.replay().is_some() {
         properties.insert(REPLAYED.into(), true.into());
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -390,6 +391,11 @@ impl Phone {
     pub(super) fn refresh_wifi(&self) -> io::Result<()> {
         let wifi = super::lock(&self.wifi).upgrade();
         wifi.map_or(Ok(()), |wifi| wifi.refresh())
+    }
+
+    /// Returns the address of lockdown over Wi-Fi, while the phone listens there.
+    pub(super) fn wifi_address(&self) -> Option<SocketAddr> {
+        super::lock(&self.wifi).upgrade()?.address()
     }
 
     /// Opens a port for one connection to a service.

@@ -306,6 +306,9 @@ impl Usbmuxd {
         let mut wire = self.open()?;
         let answer = exchange(&mut wire, DOING, "Connect", request)?;
         accepted(&answer, DOING)?;
+        if phone.via == Via::Network {
+            wire.set_over_wifi();
+        }
         if let Some(tap) = wire.take_tap() {
             wire.record(tap.becomes(service, Some(phone.udid.as_str())));
         }

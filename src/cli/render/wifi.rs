@@ -25,6 +25,7 @@ pub fn words(status: &Status, now: SystemTime) -> Vec<String> {
         lines.push(format!("  Connected now by {via}."));
     }
     lines.push(match (&status.address, &status.trouble) {
+        (None, _) if status.listed => "  Seen over Wi-Fi by usbmuxd.".to_owned(),
         (Some(address), _) => format!("  Seen over Wi-Fi at {address}."),
         (None, Some(trouble)) => format!("  Seen over Wi-Fi, but {}.", one_line(trouble)),
         (None, None) => "  Not seen over Wi-Fi now.".to_owned(),
@@ -80,6 +81,7 @@ mod tests {
             on: Some(true),
             via: Some("USB".to_owned()),
             address: Some("192.168.1.20".to_owned()),
+            listed: false,
             trouble: None,
             has_record: true,
             last_contact: None,

@@ -297,6 +297,13 @@ impl Shared {
         Ok(())
     }
 
+    /// Returns the first address of lockdown, while the phone listens.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        let net = lock(&self.net);
+        net.listening.as_ref()?;
+        net.addresses.first().copied()
+    }
+
     fn facts(&self, net: &Net) -> Facts {
         let config = &self.phone.config;
         let kind = self.config.advert;

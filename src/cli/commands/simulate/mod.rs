@@ -8,6 +8,7 @@ mod wifi;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::units::counted;
@@ -79,6 +80,7 @@ impl Simulate {
             write_truth(file, phone)?;
         }
         let wifi = self.wifi.join(&phones[0])?;
+        let first = phones[0].clone();
         let listen = with_scheme(&self.listen);
         let daemon = Daemon::start(&listen, phones).map_err(|e| {
             io::Error::new(
@@ -86,6 +88,10 @@ impl Simulate {
                 format!("cannot listen on {listen}: {e}\n  hint: name another UNIX:/path or HOST:PORT with --listen"),
             )
         })?;
+        if self.wifi.is_listed() {
+            daemon.follow_over_wifi(first.clone());
+        }
+        let daemon = Arc::new(daemon);
         let recorder = self.trace.begin(At::Phone);
         if let Some(recorder) = recorder.map_err(|e| io::Error::other(e.to_string()))? {
             if let Some(wifi) = &wifi {
@@ -100,7 +106,7 @@ impl Simulate {
         stdout.flush()?;
         if let Some(wifi) = &wifi {
             wifi::print_addresses(wifi)?;
-            wifi::follow_commands(wifi)?;
+            wifi::follow_commands(wifi, &daemon, first)?;
         }
         if !output::is_quiet() {
             let phones = counted(u64::from(self.phones), "simulated phone");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use idev_backup::simulator::{AdvertKind, Phone, Wifi, WifiConfig, WifiFault};
+use idev_backup::simulator::{AdvertKind, Daemon, Phone, Wifi, WifiConfig, WifiFault};
 
 use super::parse;
 use crate::cli::render::output;
@@ -20,6 +20,7 @@ pub struct WifiArgs {
     /// Wi-Fi are switched on, which a computer does by cable. Lines on stdin change the network:
     /// `sleep`, `silence`, `wake`, `roam ADDRESS...`, `drop` (all connections), `private` (another
     /// private MAC); `after BYTES` before one of them delays it until the phone has sent this much.
+    /// `unplug` and `plug` pull the cable and connect it.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1", conflicts_with = "usbredir")]
     wifi: Vec<String>,
     /// Connections over Wi-Fi are switched on from the start
@@ -35,6 +36,9 @@ pub struct WifiArgs {
     /// MAC), none (no advert) [default: what its version of iOS uses]
     #[arg(long, value_name = "KIND", requires = "wifi", value_parser = advert)]
     advert: Option<Advert>,
+    /// List the phone over Wi-Fi too, as usbmuxd of macOS and netmuxd do, while it listens there
+    #[arg(long, requires = "wifi")]
+    wifi_listed: bool,
 }
 
 /// Advert of the phone: its kind, or `None` for no advert.
@@ -53,6 +57,11 @@ impl WifiArgs {
     /// Returns true if the phone is to be on Wi-Fi.
     pub fn is_wanted(&self) -> bool {
         !self.wifi.is_empty()
+    }
+
+    /// Returns true if the daemon is to list the phone over Wi-Fi.
+    pub fn is_listed(&self) -> bool {
+        self.wifi_listed
     }
 
     /// Puts the phone on Wi-Fi, if that is wanted.
@@ -89,15 +98,27 @@ pub fn print_addresses(wifi: &Wifi) -> io::Result<()> {
 }
 
 /// Executes the lines of standard input on a thread of its own.
-pub fn follow_commands(wifi: &Arc<Wifi>) -> io::Result<()> {
-    let wifi = Arc::downgrade(wifi);
+pub fn follow_commands(
+    wifi: &Arc<Wifi>,
+    daemon: &Arc<Daemon>,
+    phone: Arc<Phone>,
+) -> io::Result<()> {
+    let (wifi, daemon) = (Arc::downgrade(wifi), Arc::downgrade(daemon));
     thread::Builder::new()
         .name("wifi-commands".into())
         .spawn(move || {
             for line in io::stdin().lock().lines().map_while(Result::ok) {
-                let Some(wifi) = wifi.upgrade() else { return };
-                if let Err(e) = handle(&wifi, &line) {
-                    output::tell(&format!("wifi: {line:?}: {e}"));
+                let (Some(wifi), Some(daemon)) = (wifi.upgrade(), daemon.upgrade()) else {
+                    return;
+                };
+                match line.trim() {
+                    "unplug" => daemon.detach(phone.udid()),
+                    "plug" => daemon.attach(phone.clone()),
+                    line => {
+                        if let Err(e) = handle(&wifi, line) {
+                            output::tell(&format!("wifi: {line:?}: {e}"));
+                        }
+                    }
                 }
             }
         })?;
@@ -133,7 +154,8 @@ fn fault(words: &[&str]) -> Result<WifiFault, String> {
         ["drop"] => Ok(WifiFault::Drop),
         ["private"] => Ok(WifiFault::PrivateAddress),
         _ => Err(
-            "one of sleep, silence, wake, roam ADDRESS..., drop, private; or after BYTES and a fault"
+            "one of sleep, silence, wake, roam ADDRESS..., drop, private, unplug, plug; or after \
+             BYTES and a fault"
                 .to_owned(),
         ),
     }
