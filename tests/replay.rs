@@ -15,7 +15,9 @@ use idev_backup::base::progress::Silent;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::device::trust;
-use idev_backup::simulator::{Daemon, Departure, Password, Phone, PhoneConfig, Replay};
+use idev_backup::simulator::{
+    Daemon, Departure, Password, Phone, PhoneConfig, Replay, Wifi, WifiConfig,
+};
 use idev_backup::trace::Trace;
 use idev_backup::trace::line::Event;
 use idev_backup::transport::Usbmuxd;
@@ -35,6 +37,8 @@ struct Scene {
     name: &'static str,
     /// The scene to play first, into the same store.
     after: Option<&'static str>,
+    /// The scene is played over Wi-Fi, else by cable.
+    over_wifi: bool,
     /// The program's arguments, without the store.
     command: &'static [&'static str],
     exit: i32,
@@ -52,6 +56,7 @@ const fn scene(name: &'static str, exit: i32, says: &'static str) -> Scene {
     Scene {
         name,
         after: None,
+        over_wifi: false,
         command: CREATE,
         exit,
         says,
@@ -114,6 +119,7 @@ const SCENES: &[Scene] = &[
     scene("18.6.2-cable-cut", 8, "the connection to the phone was lost while it sent files"),
     scene("18.6.2-trust-removed", 0, DONE),
     scene("13.7-devicelink-300", 0, DONE),
+    Scene { over_wifi: true, ..scene("18.6.2-wifi-full-backup", 0, DONE) },
 
     // idevicebackup2 opens a new connection for each pairing attempt, and no session afterwards.
     Scene { command: PAIR, departs: &["Pair came out of turn", "StartSession has no recorded answer", "DeviceName has no recorded answer"],
@@ -155,6 +161,7 @@ const SCENES: &[Scene] = &[
     Scene { departs: PMD3, ..scene("18.6.2-cable-cut.pymobiledevice3", 8, "lost while it sent files") },
     Scene { departs: PMD3, ..scene("18.6.2-trust-removed.pymobiledevice3", 0, DONE) },
     Scene { departs: PMD3, ..scene("13.7-devicelink-300.pymobiledevice3", 0, DONE) },
+    Scene { over_wifi: true, departs: PMD3, ..scene("18.6.2-wifi-full-backup.pymobiledevice3", 0, DONE) },
 
     Scene { command: FULL, ..scene("16.1-passcode-not-entered.limd-1380", 5, "the passcode was not entered") },
     scene("15.6-nothing-to-purge.limd-1071", 7, "the backup needs"),
@@ -200,6 +207,18 @@ fn trace(name: &str) -> Trace {
     trace
 }
 
+/// Returns a command of the program, with its files in `dir`.
+fn program(dir: &Path, daemon: &str) -> Command {
+    let home = dir.join("home");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
+    command
+        .env("IDEV_BACKUP_STORE", dir.join("store"))
+        .env("USBMUXD_SOCKET_ADDRESS", daemon)
+        .envs(["HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA", "APPDATA"].map(|name| (name, &home)))
+        .stdin(Stdio::null());
+    command
+}
+
 fn play(scene: &Scene, dir: &Path) -> Played {
     let replay = Replay::new(&trace(scene.name)).unwrap();
     let base = PhoneConfig::default();
@@ -213,7 +232,19 @@ fn play(scene: &Scene, dir: &Path) -> Played {
         ..base
     });
     let daemon = Daemon::start("127.0.0.1:0", vec![phone.clone()]).unwrap();
-    if replay.begins_paired() {
+    let wifi = scene.over_wifi.then(|| {
+        let on = WifiConfig {
+            on: true,
+            ..WifiConfig::default()
+        };
+        Wifi::join(&phone, on).unwrap()
+    });
+    if scene.over_wifi {
+        // This program must have the pair record itself.
+        let args = ["pair", "--with-wifi", "--quiet"];
+        let done = program(dir, daemon.address()).args(args).status().unwrap();
+        assert!(done.success(), "{}", scene.name);
+    } else if replay.begins_paired() {
         let token = CancelToken::new(Arc::new(AtomicBool::new(false)));
         let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), token.clone());
         let connector = Connector::new(usbmuxd, dir.join("pairing"), Pin::PairRecord, token);
@@ -221,22 +252,19 @@ fn play(scene: &Scene, dir: &Path) -> Played {
         trust::pair(&connector, &attached, Duration::from_secs(10), &Silent).unwrap();
     }
     phone.play(replay.clone());
-    let home = dir.join("home");
     let passwords = match scene.command.first() {
         Some(&"encryption") => &["IDEV_BACKUP_PASSWORD", "IDEV_BACKUP_NEW_PASSWORD"][..],
         _ => &[],
     };
     let passwords = passwords.iter().map(|name| (name, "simulated"));
-    let done = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
-        .args(scene.command)
-        .env("IDEV_BACKUP_STORE", dir.join("store"))
+    let mut command = program(dir, daemon.address());
+    command.args(scene.command);
+    if let Some(wifi) = &wifi {
+        let address = wifi.addresses()[0].to_string();
+        command.args(["--transport", "network", "--address", &address]);
+    }
+    let done = command
         .envs(passwords)
-        .env("USBMUXD_SOCKET_ADDRESS", daemon.address())
-        .env("HOME", &home)
-        .env("XDG_CONFIG_HOME", &home)
-        .env("LOCALAPPDATA", &home)
-        .env("APPDATA", &home)
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

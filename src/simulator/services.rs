@@ -60,8 +60,14 @@ pub(super) fn serve(
         Link::secure(socket, tls)
     };
     let served = link.and_then(|link| match (phone.replay(), serve) {
+        (Some(replay), _) if replay.has(name) => {
+            // The recorded computer has proved that it is there.
+            if let Some(heart) = heart {
+                heart.beat();
+            }
+            replay.serve(name, link)
+        }
         _ if heart.is_some() => heartbeat::serve(link, heart),
-        (Some(replay), _) if replay.has(name) => replay.serve(name, link),
         (_, Some((_, serve))) => serve(phone, link),
         (_, None) => Ok(()),
     });

@@ -6,7 +6,7 @@ pymobiledevice3 as the phone's clients.
 
 The phone is the simulated one. idev-backup writes its own trace; for the other clients the phone
 writes it. Existing scenes are kept unless they are named. Needs what tests/peers/run.py needs, and
-its virtual environment.
+its virtual environment; scenes over Wi-Fi need what tests/peers/wifi.py needs.
 """
 
 import plistlib
@@ -52,6 +52,9 @@ PASSWORDS = {
 }
 CHANGES = "18.6.2-changes-only"  # Recorded together with 18.6.2-full-backup.
 CLIENTS = ["", ".idevicebackup2", ".pymobiledevice3"]
+OVER_WIFI = "18.6.2-wifi-full-backup"
+# idevicebackup2 sends no heartbeat, without which phones close their services.
+CLIENTS_OVER_WIFI = ["", ".pymobiledevice3"]
 
 
 class Phone:
@@ -175,6 +178,36 @@ def record(ours, scene, client, stage):
             keep(trace, CHANGES + client, whole)
 
 
+def record_over_wifi(ours, client, stage):
+    """Records a first backup over Wi-Fi, in network namespaces."""
+    # It needs root, which the other scenes do not.
+    import wifi
+
+    trace, folder = stage / "trace.jsonl", stage / "backups"
+    folder.mkdir()
+    os.environ["HOME"] = str(stage)
+    # The interval is so long that the trace has one exchange, however slow the computer is.
+    flags = ["--heartbeat", "60", *PHONE]
+    with wifi.Lab() as lab:
+        phone = wifi.WifiPhone(lab, ours, stage / "phone")
+        options = ["--trace", trace, "--trace-metadata"] if client else []
+        at = ["--wifi", f"{wifi.NETWORK}.2", "--advert", "mac"]
+        phone.command = [*lab.on(lab.phone), ours, "simulate", *at, *flags, *options]
+        with phone:
+            udid, _ = wifi.pair_and_switch_on(lab)
+            phone.unplug()
+            if client:
+                before = trace.read_text()
+                with wifi.Heart(lab, udid):
+                    wifi.pymobiledevice3(lab, "backup2", "backup", "--mobdev2", "--udid", udid, folder)
+            else:
+                before = ""
+                program = wifi.Ours(lab, ours, folder)
+                program.creates("--quiet", "--trace", trace, "--trace-metadata")
+    keep(trace, OVER_WIFI + client, before)
+    print(f"{OVER_WIFI}{client}: recorded", flush=True)
+
+
 def keep(trace, name, but=""):
     """Copies a trace into the fixtures.
 
@@ -201,6 +234,11 @@ def main():
             if name in wanted or (not wanted and not (FIXTURES / name).exists()):
                 with tempfile.TemporaryDirectory() as stage:
                     record(ours, scene, client, Path(stage))
+    for client in CLIENTS_OVER_WIFI:
+        name = OVER_WIFI + client
+        if name in wanted or (not wanted and not (FIXTURES / name).exists()):
+            with tempfile.TemporaryDirectory() as stage:
+                record_over_wifi(ours, client, Path(stage))
 
 
 if __name__ == "__main__":
