@@ -399,6 +399,35 @@ def our_program_and_tags(report, lab, ours, folder, _, all_scenes):
         report.scene("our program knows the phone by a new private MAC", hides_again)
 
 
+def listed_by_a_daemon(report, lab, ours, folder, expected, _):
+    """Has a daemon list the phone over Wi-Fi, as usbmuxd of macOS and netmuxd do."""
+    # The second backup must hold what the first one does.
+    with WifiPhone(lab, ours, folder, "--advert", "mac", "--wifi-listed", "--changes", "0") as phone:
+        udid, _ = pair_and_switch_on(lab)
+
+        def is_reached():
+            # The heartbeat is that of the same computer: both have the pair record of this daemon.
+            with Heart(lab, udid):
+                phone.tell("unplug")
+                os.environ["USBMUXD_SOCKET_ADDRESS"] = f"UNIX:{phone.cable}"
+                check(lab.at_computer("idevice_id", "-l").strip() == "", "the phone has a cable")
+                check(lab.at_computer("idevice_id", "-n").split()[:1] == [udid], "idevice_id does not list the phone")
+                (folder / "theirs").mkdir()
+                said = lab.at_computer("idevicebackup2", "-n", "-u", udid, "backup", folder / "theirs")
+                check("Backup Successful" in said, said[-600:])
+            same_payload(payload(folder / "theirs" / udid), expected)
+
+        def is_used():
+            program = Ours(lab, ours, folder)
+            said = lab.at_computer(ours, "devices", "--json")
+            check('"Wi-Fi"' in said and udid in said, said)
+            lab.at_computer(ours, "create", "--new-store", "--quiet", "--store", program.store)
+            program.holds(udid, expected)
+
+        report.scene("idevicebackup2 backs up a phone that a daemon lists over Wi-Fi", is_reached)
+        report.scene("create backs up a phone that a daemon lists over Wi-Fi", is_used)
+
+
 def interruptions(report, lab, ours, folder, expected, all_scenes):
     """Ends connections at random places. Every run after that must continue, and the last be whole."""
     with WifiPhone(lab, ours, folder, addresses=(f"{NETWORK}.2",)) as phone:
@@ -569,6 +598,7 @@ def main():
             ("tags", phone_with_tags),
             ("ours", our_program),
             ("ours-tags", our_program_and_tags),
+            ("listed", listed_by_a_daemon),
             ("interruptions", interruptions),
             ("blocked", blocked_multicast),
             ("many", many_files),
