@@ -78,4 +78,5 @@ mod web_serve;
 mod whatsapp;
 #[cfg(target_os = "linux")]
 mod wifi;
+#[cfg(target_os = "linux")]
 mod wifi_listed;
