@@ -339,19 +339,37 @@ impl Watcher for Heard {
     }
 
     fn back_up(&self, phone: &Attached) -> Result<Outcome, Error> {
-        self.say(format!("backup over {}", phone.via));
-        Ok(Outcome::Skipped(String::new()))
+        Ok(Outcome::Skipped(format!("backup over {}", phone.via)))
     }
 
     fn hear(&self, happening: Happening<'_>) {
         match happening {
             Happening::Attached(_, via) => self.say(format!("attached over {via}")),
             Happening::Detached(_, via) => self.say(format!("detached over {via}")),
+            // What happens next in a test then finds no backup running.
+            Happening::Ended(_, Ok(Outcome::Skipped(text))) => self.say(text.clone()),
             _ => {}
         }
     }
 
     fn tick(&self) {}
+}
+
+/// Runs a part of a test while a watch runs, which ends with it, also if the test fails.
+pub fn while_watching(connector: &Connector, watcher: &Heard, test: impl FnOnce()) {
+    struct Cancels<'a>(&'a CancelToken);
+
+    impl Drop for Cancels<'_> {
+        fn drop(&mut self) {
+            self.0.cancel();
+        }
+    }
+
+    std::thread::scope(|scope| {
+        scope.spawn(|| watch(connector, Duration::from_secs(3600), watcher));
+        let _cancels = Cancels(&connector.token);
+        test();
+    });
 }
 
 /// Checks that a watch backs up a phone that appears over Wi-Fi, and not while it has a cable.
@@ -374,8 +392,7 @@ fn watch_backs_up_over_wifi() {
         }
         texts
     };
-    std::thread::scope(|scope| {
-        scope.spawn(|| watch(&connector, Duration::from_secs(3600), &watcher));
+    while_watching(&connector, &watcher, || {
         let all = [
             "attached over USB",
             "attached over Wi-Fi",
@@ -386,19 +403,16 @@ fn watch_backs_up_over_wifi() {
             !texts.contains(&"backup over Wi-Fi".to_owned()),
             "{texts:?}"
         );
-        connector.token.cancel();
     });
     // Without a cable.
     wireless.rig.daemon.detach(wireless.rig.udid());
     let connector = wireless.connector_both();
-    std::thread::scope(|scope| {
-        scope.spawn(|| watch(&connector, Duration::from_secs(3600), &watcher));
+    while_watching(&connector, &watcher, || {
         next(&["attached over Wi-Fi", "backup over Wi-Fi"]);
         wireless
             .wifi
             .fail(&WifiFault::Roam(vec!["127.0.0.1:0".to_owned()]))
             .unwrap();
-        connector.token.cancel();
     });
 }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use idev_backup::FailureKind;
 use idev_backup::automation::policy::{Outcome, Plan, Run};
-use idev_backup::automation::watch::watch;
 use idev_backup::backup::create::create;
 use idev_backup::backup::{Error, Report};
 use idev_backup::base::progress::{Monitor, Phase, Silent};
@@ -16,7 +15,7 @@ use idev_backup::simulator::{Passcode, PhoneConfig, WifiFault};
 use idev_backup::transport::{Attached, Via};
 
 use crate::rig::{At, UDID, config, options};
-use crate::wifi::{Heard, Wireless};
+use crate::wifi::{Heard, Wireless, while_watching};
 
 /// Returns a phone without a cable that the daemon lists over Wi-Fi.
 fn listed(config: PhoneConfig) -> Wireless {
@@ -174,8 +173,7 @@ fn watch_follows_listed_phone() {
         wanted.sort_unstable();
         assert_eq!(texts, wanted);
     };
-    std::thread::scope(|scope| {
-        scope.spawn(|| watch(&connector, Duration::from_secs(3600), &watcher));
+    while_watching(&connector, &watcher, || {
         next(&[
             "attached over USB",
             "attached over Wi-Fi",
@@ -185,7 +183,6 @@ fn watch_follows_listed_phone() {
         rig.daemon.attach_over_wifi(rig.phone.clone());
         rig.daemon.detach(rig.udid());
         next(&["detached over USB", "backup over Wi-Fi"]);
-        connector.token.cancel();
     });
     drop(heard);
     // Through the daemon alone, which still lists the phone.
@@ -198,8 +195,7 @@ fn watch_follows_listed_phone() {
         let text = heard.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(text, wanted);
     };
-    std::thread::scope(|scope| {
-        scope.spawn(|| watch(&connector, Duration::from_secs(3600), &watcher));
+    while_watching(&connector, &watcher, || {
         next("attached over Wi-Fi");
         next("backup over Wi-Fi");
         rig.daemon.detach_over_wifi(rig.udid());
@@ -209,6 +205,5 @@ fn watch_follows_listed_phone() {
         rig.daemon.attach(rig.phone.clone());
         next("attached over USB");
         next("backup over USB");
-        connector.token.cancel();
     });
 }
