@@ -434,8 +434,8 @@ fn pins_and_tags_are_noted() {
     assert!(!desk.browser.page(&manage).contains("before iOS 27"));
 }
 
-/// Checks that pages which were made before a job ended are told so, also when they open their
-/// stream later, and however many jobs have ended.
+/// Checks that pages which were made before a job ended learn of its end, also when they open
+/// their stream later, and however many jobs have ended.
 #[test]
 fn old_pages_learn_of_ended_jobs() {
     let rig = Rig::backed_up();

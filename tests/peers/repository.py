@@ -138,7 +138,7 @@ def wait_for_end(pids):
 
 def is_running(pid):
     try:
-        # The orphans are ours: where nobody took their status, restic would think that they run.
+        # The orphans are ours: if no process took their status, restic would think that they run.
         return os.waitpid(pid, os.WNOHANG)[0] == 0
     except ChildProcessError:
         return Path(f"/proc/{pid}").exists()

@@ -73,8 +73,8 @@ impl AnywhereArgs {
     }
 
     /// Takes the first word away if it names no backup of the store, as
-    /// [`ReadArgs::take_word`] does. To find out what a repository holds would need the password and
-    /// the network, so there only a word that must be of a file is taken away.
+    /// [`ReadArgs::take_word`] does. To find out what a repository holds would need the password
+    /// and the network, so there only a word that must be of a file is taken away.
     pub fn take_word(&mut self, rest: &[String]) -> Option<String> {
         match self.in_store() {
             Some(_) => self.read.take_word(rest),

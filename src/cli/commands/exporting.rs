@@ -13,7 +13,8 @@ use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::render::progress::Show;
 
-/// Runs `export` on the backup that `open` returns, and `tell` on its report. Returns the exit code.
+/// Runs `export` on the backup that `open` returns, and `tell` on its report. Returns the exit
+/// code.
 pub(crate) fn run<R>(
     open: impl FnOnce() -> Result<Backup, Failure>,
     output: &OutputArgs,

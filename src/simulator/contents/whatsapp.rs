@@ -188,8 +188,8 @@ impl Talk<'_> {
         Ok(())
     }
 
-    /// Events in a group: a name as older and as newer versions store it, people who join and leave,
-    /// a picture, and numbers that are not known.
+    /// Adds events of a group: a name as older and as newer versions store it, people who join and
+    /// leave, a picture, and numbers that are not known.
     fn events(&mut self, group: &Chat) -> rusqlite::Result<()> {
         let robert = jid(ROBERT);
         let renamed = |name| json!({ "event": "renamed", "name": name });
