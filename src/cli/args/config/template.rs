@@ -102,8 +102,11 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("repository.retry-wait", "\"1m\""),
     ("repository.overdue-after", "\"7d\""),
     ("serve.listen", "\"127.0.0.1:8300\""),
-    ("serve.certificate", "\"/etc/ssl/private/fullchain.pem\""),
-    ("serve.key", "\"/etc/ssl/private/privkey.pem\""),
+    (
+        "serve.certificate",
+        "\"~/.config/idev-backup/fullchain.pem\"",
+    ),
+    ("serve.key", "\"~/.config/idev-backup/privkey.pem\""),
     ("serve.behind-proxy", "[\"127.0.0.1\"]"),
     ("serve.hostname", "[\"backups.example.org\"]"),
     (
