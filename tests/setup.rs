@@ -413,6 +413,51 @@ fn setup_makes_a_repository_for_copies() {
     assert!(set_lines(&rig).contains(&"push = false".to_owned()));
 }
 
+/// Checks that setup asks for no password of a repository that a command gives, and writes none.
+#[test]
+fn setup_leaves_a_password_command_alone() {
+    if !restic::is_there() {
+        return;
+    }
+    let rig = Rig::new();
+    let file = config(&rig);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "[repository]\npassword-command = \"echo right\"\n").unwrap();
+    let (store, place) = (rig.dir.path().join("new"), rig.dir.path().join("copies"));
+    let mut command = setup(&rig, &["setup", "--store", store.to_str().unwrap()]);
+    command.env_remove("IDEV_BACKUP_REPOSITORY_RESTIC");
+    let typed = format!("{}\n", place.display());
+    let (_, shown) = typing(
+        &mut command,
+        COLUMNS,
+        &[
+            ("Number [3]:", "\n"),
+            ("When [21:30]:", "\n"),
+            ("Notify [none]:", "\n"),
+            ("Copies [no]:", &typed),
+            ("Go on? [Y/n]", "\n"),
+            ("encryption? [y/N]", "\n"),
+        ],
+    );
+    assert!(!shown.contains("Password of the repository"), "{shown}");
+    assert!(shown.contains("idev-backup repository init"), "{shown}");
+    assert!(!file.with_file_name("repository-password").exists());
+    let set = set_lines(&rig);
+    assert!(set.contains(&"push = true".to_owned()), "{set:?}");
+    assert!(
+        !set.iter().any(|line| line.starts_with("password-file")),
+        "{set:?}"
+    );
+    // The repository that the user makes then has the password that pushes use.
+    for words in [&["init"][..], &["push", "--store", store.to_str().unwrap()]] {
+        let mut command = setup(&rig, &[&["repository"], words].concat());
+        command.env_remove("IDEV_BACKUP_REPOSITORY_RESTIC");
+        let ran = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{words:?}: {said}");
+    }
+}
+
 /// Checks that Ctrl-C at any question leaves nothing half written.
 #[test]
 fn interrupted_setup_leaves_nothing_half_written() {

@@ -296,7 +296,14 @@ mod tests {
         let file = "repository.password-file";
         let pushed = ["repository.location", "repository.push"];
         assert_eq!(keys(&config, &answers), [&pushed[..], &[file]].concat());
+        // A command gives the password, so that none is asked for and no file names one.
         let config = Config::parse("[repository]\npassword-command = 'pass x'\n").unwrap();
+        let place = answers.copies.place.take();
+        answers.copies = Copies {
+            place,
+            ..Answers::present(known(&config)).copies
+        };
+        assert_eq!(answers.copies.password_file, None);
         assert_eq!(keys(&config, &answers), pushed);
         let text = "[repository]\nlocation = 'sftp:me@nas:/srv'\npush = true\n";
         let config = Config::parse(text).unwrap();

@@ -1,4 +1,4 @@
-//! Copies elsewhere: makes the repository of which `setup` asks.
+//! Copies elsewhere: makes the repository for them.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -16,20 +16,16 @@ use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, tell};
 use crate::cli::{ctrl_c, hints, new_file};
 
-/// The keys that give the password of a repository.
-const PASSWORD_KEYS: [&str; 3] = [
-    "repository.password-file",
-    "repository.password-command",
-    "repository.password-keyring",
-];
+/// The keys that give the password of a repository without a file.
+const OTHER_PASSWORDS: [&str; 2] = ["repository.password-command", "repository.password-keyring"];
 
 /// The repository for copies elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copies {
-    /// Its place; `None` for no copies.
+    /// The place of the repository; `None` for no copies.
     pub place: Option<String>,
-    /// The file for its password, if the config file names no other source.
-    pub password_file: PathBuf,
+    /// The file for its password; `None` if the config file names another source.
+    pub password_file: Option<PathBuf>,
 }
 
 impl Copies {
@@ -41,8 +37,9 @@ impl Copies {
         Copies {
             place: value("repository.location").filter(|_| is_on).cloned(),
             password_file: match value("repository.password-file") {
-                Some(file) => file.into(),
-                None => path.with_file_name("repository-password"),
+                Some(file) => Some(file.into()),
+                None if OTHER_PASSWORDS.iter().any(|key| value(key).is_some()) => None,
+                None => Some(path.with_file_name("repository-password")),
             },
         }
     }
@@ -62,9 +59,8 @@ impl Copies {
             ("repository.location", place.clone()),
             ("repository.push", "true".to_owned()),
         ];
-        if PASSWORD_KEYS.iter().all(|key| value(key).is_none()) {
-            let file = self.password_file.display().to_string();
-            changes.push(("repository.password-file", file));
+        if let Some(file) = &self.password_file {
+            changes.push(("repository.password-file", file.display().to_string()));
         }
         changes.retain(|(key, wanted)| value(key) != Some(wanted));
         changes
@@ -124,13 +120,21 @@ fn open(program: &OsString, place: &str, password: Secret) -> Result<Restic, Err
     Restic::new(access)
 }
 
-/// Asks for the password of the repository and makes the repository, unless it is there already.
-/// Only an interruption is an error; anything else is reported.
+/// Asks for the password of the repository and makes the repository, unless it is there already. A
+/// password that the config file takes from elsewhere is left to `repository init`. Only an
+/// interruption is an error; anything else is reported.
 pub fn prepare(copies: &Copies, program: &OsString) -> Result<(), Failure> {
     let Some(place) = &copies.place else {
         return Ok(());
     };
-    let done = made(place, &copies.password_file, program);
+    let Some(file) = &copies.password_file else {
+        output::line(
+            "The config file says where the password of the repository comes from. If there is no \
+            repository yet, make it: `idev-backup repository init`.",
+        );
+        return Ok(());
+    };
+    let done = made(place, file, program);
     match done {
         Err(Failure::Interrupted | Failure::Repository(Error::Interrupted)) => {
             Err(Failure::Interrupted)

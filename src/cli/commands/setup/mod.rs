@@ -201,10 +201,13 @@ impl Setup {
         });
         if let Some(place) = plan.new_copies() {
             let place = Location::new(place);
-            tell(&format!(
-                "  ask for the password of the repository {place}, make it if it is not there, and \
-                push each backup to it"
-            ));
+            tell(&match plan.answers.copies.password_file {
+                Some(_) => format!(
+                    "  ask for the password of the repository {place}, make it if it is not there, \
+                    and push each backup to it"
+                ),
+                None => format!("  push each backup to the repository {place}"),
+            });
         }
         for phone in &phones.found {
             let name = output::one_line(&phone.name);
