@@ -1,9 +1,9 @@
 //! Reads a backup in a repository without pulling it. Its lists are fetched into a private
 //! temporary folder, and the contents of its files come from the engine as streams.
 //!
-//! Starting the engine for a file takes as long as reading some megabytes, so folders of which many
-//! files are needed come as one stream, in the order of their names. A file that is opened out of
-//! that order is read by itself.
+//! Starting the engine for a file takes as long as reading some megabytes. If many files of a folder
+//! are needed, they come as one stream, in the order of their names. A file that is opened out of
+//! that order is read alone.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -183,11 +183,7 @@ impl<E: Engine + Send + Sync + 'static> InRepository<E> {
             // If the reader is gone, nobody needs to know the end.
             pieces.send(Piece::Over(end.err())).ok();
         });
-        Feed {
-            coming: Some(coming),
-            thread: Some(thread),
-            is_broken: false,
-        }
+        Feed::new(coming, Some(thread))
     }
 }
 
@@ -252,15 +248,35 @@ impl Entries for Files<'_> {
 struct Feed {
     coming: Option<Receiver<Piece>>,
     thread: Option<JoinHandle<()>>,
+    is_over: bool,
     /// True if the dump has ended at an error.
     is_broken: bool,
 }
 
 impl Feed {
+    fn new(coming: Receiver<Piece>, thread: Option<JoinHandle<()>>) -> Feed {
+        Feed {
+            coming: Some(coming),
+            thread,
+            is_over: false,
+            is_broken: false,
+        }
+    }
+
     fn next(&mut self) -> Piece {
+        if self.is_over {
+            return Piece::Over(None);
+        }
         let next = self.coming.as_ref().and_then(|coming| coming.recv().ok());
-        let next = next.unwrap_or(Piece::Over(None));
-        self.is_broken |= matches!(next, Piece::Over(Some(_)));
+        // A thread that ended without the last piece has panicked: the file is not complete.
+        let next = next.unwrap_or_else(|| {
+            let cause = io::Error::other("an internal error ended the stream");
+            Piece::Over(Some(cannot_read(cause)))
+        });
+        if let Piece::Over(end) = &next {
+            self.is_over = true;
+            self.is_broken = end.is_some();
+        }
         next
     }
 }
@@ -412,11 +428,7 @@ mod tests {
         pieces.send(Piece::Over(end)).unwrap();
         Series {
             folder: String::new(),
-            feed: Arc::new(Mutex::new(Feed {
-                coming: Some(coming),
-                thread: None,
-                is_broken: false,
-            })),
+            feed: Arc::new(Mutex::new(Feed::new(coming, None))),
             passed: None,
             next: None,
         }
@@ -445,6 +457,18 @@ mod tests {
         drop(files.open("00/a").unwrap());
         let next = files.open("00/b").unwrap().unwrap();
         assert_eq!(io::read_to_string(next).unwrap(), "00/b");
+    }
+
+    #[test]
+    fn stream_without_an_end_is_an_error() {
+        let (pieces, coming) = sync_channel(1);
+        pieces.send(Piece::Bytes(b"half".to_vec())).unwrap();
+        drop(pieces);
+        let feed = Feed::new(coming, None);
+        let mut body = Body::new(Arc::new(Mutex::new(feed)));
+        let mut read = Vec::new();
+        assert!(body.read_to_end(&mut read).is_err());
+        assert_eq!(read, b"half");
     }
 
     #[test]
