@@ -248,6 +248,17 @@ def all_of(host, paths, headers):
     return time.monotonic() - begun, length
 
 
+def compare(what, runs, pages, ours_, port, others):
+    """Fetches the same files from both servers in turn, and prints the shortest times."""
+    mine, theirs = [], []
+    for _ in range(runs):
+        mine.append(all_of(pages.host, ours_, pages.cookie))
+        theirs.append(all_of(f"127.0.0.1:{port}", others, {}))
+    assert {length for _, length in mine} == {length for _, length in theirs}
+    one, other = min(mine)[0], min(theirs)[0]
+    print(f"| {what} | {one:.2f} s | {other:.2f} s | {other / one:.2f} |", flush=True)
+
+
 def encrypted(ours, folder, runs):
     """Compares downloads from an encrypted backup with Python's file server on the decrypted bytes."""
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -271,13 +282,8 @@ def encrypted(ours, folder, runs):
         names = [place.split("/")[1] for place, _, _ in made]
         pages.get(f"{address}/download/{names[0]}")
         assert pages.body == (texts / names[0]).read_bytes()
-        ours_, others = [], []
-        for _ in range(runs):
-            ours_.append(all_of(pages.host, [f"{address}/download/{name}" for name in names], pages.cookie))
-            others.append(all_of(f"127.0.0.1:{port}", [f"/{name}" for name in names], {}))
-        assert {length for _, length in ours_} == {length for _, length in others}
-        one, other = min(ours_)[0], min(others)[0]
-        print(f"| {what} | {one:.2f} s | {other:.2f} s | {other / one:.2f} |", flush=True)
+        ours_ = [f"{address}/download/{name}" for name in names]
+        compare(what, runs, pages, ours_, port, [f"/{name}" for name in names])
         pages.end()
         plain.terminate()
         plain.wait()
@@ -305,13 +311,8 @@ def files(ours, folder, runs):
     print("\n### Files, against Python's file server on the same bytes\n")
     print("| | ours | plain | ratio of rates |\n|---|---|---|---|")
     for what, of in (("1,000 thumbnails of 30 KB", names), ("a video of 2 GiB", [film])):
-        ours_, others = [], []
-        for _ in range(runs):
-            ours_.append(all_of(pages.host, [f"{address}/raw/{name}" for name in of], pages.cookie))
-            others.append(all_of(f"127.0.0.1:{port}", [f"/{name[:2]}/{name}" for name in of], {}))
-        assert {length for _, length in ours_} == {length for _, length in others}
-        one, other = min(ours_)[0], min(others)[0]
-        print(f"| {what} | {one:.2f} s | {other:.2f} s | {other / one:.2f} |", flush=True)
+        ours_ = [f"{address}/raw/{name}" for name in of]
+        compare(what, runs, pages, ours_, port, [f"/{name[:2]}/{name}" for name in of])
     pages.end()
     plain.terminate()
     plain.wait()
